@@ -1,0 +1,1 @@
+"""Wiring of data sets, feature caches and loaders."""

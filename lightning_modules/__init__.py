@@ -1,0 +1,1 @@
+"""Shells: a step calls functional, logs and returns."""

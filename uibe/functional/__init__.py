@@ -1,0 +1,1 @@
+"""Stateless mathematics: imports torch and nothing else."""

@@ -1,0 +1,1 @@
+"""torchmetrics metrics over the counts and moments of `uibe.functional`."""

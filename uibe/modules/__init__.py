@@ -1,0 +1,1 @@
+"""State: the basis, the frozen backbone, the standardizer."""
