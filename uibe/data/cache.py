@@ -1,0 +1,248 @@
+"""The feature cache: one pass of a frozen network over the images, kept on disk and found by content.
+
+A cache is a folder named by a digest of everything that the features depend on, so another layer or
+other weights can never be read by mistake. The array is stored **pixel-major**, (N, H, W, D): the D
+values of one pixel are contiguous, as training gathers single pixels at random while evaluation reads
+whole images.
+"""
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from uibe.data.cache_folder import ARRAY_NAME, CacheKey, differences, read_meta, write_folder
+from uibe.errors import ConfigError, MismatchError
+
+__all__ = ["CacheKey", "FeatureCache", "checked_indices", "fill", "pixel_indices"]
+
+
+class FeatureCache:
+    """Read access to one complete cache; made by `FeatureCache.open` or `fill`.
+
+    The array is memory-mapped on first use in each process. A pickle carries only the path and the
+    shape, so that an instance can be sent to data-loading workers (an open `np.memmap` would be pickled
+    with all its data).
+
+    Example:
+        >>> import tempfile
+        >>> key = CacheKey(layer="features.7", dtype="float32")
+        >>> features = torch.arange(24.0).view(2, 3, 2, 2)  # (N, D, H, W)
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     cache = fill(directory, key, 2, [features])
+        ...     cache.features([1]).equal(features[1:])
+        ...     cache.pixels(torch.tensor([0, 7]))  # first pixel of image 0, last pixel of image 1
+        True
+        tensor([[ 0.,  4.,  8.],
+                [15., 19., 23.]])
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int, int, int], dtype: str) -> None:
+        self._path = path
+        self._shape = shape
+        self._dtype = dtype
+
+    @classmethod
+    def exists(cls, directory: str | Path, key: CacheKey) -> bool:
+        """Whether `directory` holds a finished cache for `key`; `open` still checks its content."""
+        return (Path(directory) / key.digest).is_dir()
+
+    @classmethod
+    def open(cls, directory: str | Path, key: CacheKey) -> "FeatureCache":
+        """Open the cache of `key` after checking that it carries this key and is complete.
+
+        Args:
+            directory: the folder that holds all caches.
+            key: what the features must have been made with.
+
+        Raises:
+            MismatchError: there is no cache for this key (names the parts in which the closest one
+                differs), or its key, meta data or array size is not what it should be.
+        """
+        path = Path(directory).absolute() / key.digest
+        if not path.is_dir():
+            raise _missing(path.parent, key)
+        found, shape = read_meta(path)
+        if found != key:
+            differing = ", ".join(differences(found, key))
+            raise MismatchError(f"{path}: filled with {differing}; delete the folder and fill it again")
+        return cls(path, shape, key["dtype"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_array"}
+
+    def __repr__(self) -> str:
+        return f"FeatureCache({str(self.path)!r}, shape (N, H, W, D) = {self._shape}, {self.dtype})"
+
+    @cached_property
+    def _array(self) -> NDArray[np.floating[Any]]:
+        # A plain view: indexing an np.memmap runs the subclass machinery, several times slower.
+        return np.asarray(np.load(self.path / ARRAY_NAME, mmap_mode="r", allow_pickle=False))
+
+    @property
+    def path(self) -> Path:
+        """The cache's own folder."""
+        return self._path
+
+    @property
+    def num_images(self) -> int:
+        """N, the number of images."""
+        return self._shape[0]
+
+    @property
+    def feature_size(self) -> tuple[int, int]:
+        """(H, W) of the feature map."""
+        return self._shape[1], self._shape[2]
+
+    @property
+    def num_features(self) -> int:
+        """D, the number of channels."""
+        return self._shape[3]
+
+    @property
+    def dtype(self) -> str:
+        """Storage type, "float32" or "float16"; reading always returns float32."""
+        return self._dtype
+
+    def features(self, rows: Tensor | Sequence[int]) -> Tensor:
+        """Read whole images.
+
+        Args:
+            rows: n image rows, each in [0, N), in any order.
+
+        Returns:
+            (n, D, H, W) float32 in channels-last memory, a copy of the stored values.
+
+        Raises:
+            MismatchError: a row is outside the cache.
+            TypeError: the rows are not a 1-D list of integers.
+        """
+        index = checked_indices(rows, self.num_images, f"{self.path}: image row")
+        images = torch.from_numpy(np.take(self._array, index.numpy(), axis=0))
+        return images.to(torch.float32).permute(0, 3, 1, 2)
+
+    def pixels(self, indices: Tensor | Sequence[int]) -> Tensor:
+        """Gather single pixels.
+
+        Args:
+            indices: n pixel indices, each in [0, N * H * W), in any order: row * H * W + y * W + x.
+
+        Returns:
+            (n, D) float32, a copy of the stored values.
+
+        Raises:
+            MismatchError: an index is outside the cache.
+            TypeError: the indices are not a 1-D list of integers.
+        """
+        flat = self._array.reshape(-1, self.num_features)
+        index = checked_indices(indices, len(flat), f"{self.path}: pixel index")
+        return torch.from_numpy(np.take(flat, index.numpy(), axis=0)).to(torch.float32)
+
+
+def fill(
+    directory: str | Path,
+    key: CacheKey,
+    num_images: int,
+    batches: Iterable[Tensor],
+    dtype: str | None = None,
+) -> FeatureCache:
+    """Store features in one pass and open the cache; a finished cache of the same key is kept and opened.
+
+    If two processes fill the same key at once, the second to finish drops its own folder. If anything
+    fails or is interrupted, nothing is left.
+
+    Args:
+        directory: the folder that holds all caches; created if absent.
+        key: everything that the features depend on; `key["dtype"]` is the storage type.
+        num_images: N, how many images the batches hold together.
+        batches: features (n, D, H, W) of any floating type and device, in the order of the images; not
+            touched if the cache exists.
+        dtype: the storage type again, only to have it checked against the key. "float16" halves the
+            space; its relative error is at most 2^-11 from 6e-5 to 65504, the largest value it can hold.
+
+    Raises:
+        ConfigError: `dtype` contradicts the key.
+        DataError: a value is not finite or too large for float16 (names the first image row and channel),
+            the batches differ in size or their images do not add up to N, or the disk is full.
+        MismatchError: the cache existed but is damaged or holds another number of images.
+    """
+    if dtype not in (None, key["dtype"]):
+        raise ConfigError(
+            f"dtype {dtype!r} contradicts the cache key, which says {key['dtype']!r}: give both alike"
+        )
+    if not FeatureCache.exists(directory, key):
+        write_folder(Path(directory).absolute() / key.digest, key, num_images, batches)
+    cache = FeatureCache.open(directory, key)
+    if cache.num_images != num_images:
+        raise MismatchError(
+            f"{cache.path}: holds {cache.num_images} images, expected {num_images}: "
+            "put a fingerprint of the image list into the key, or delete the folder and fill it again"
+        )
+    return cache
+
+
+def pixel_indices(rows: Tensor | Sequence[int], feature_size: tuple[int, int]) -> Tensor:
+    """List the pixel indices of some images, image by image: row * H * W + offset.
+
+    Args:
+        rows: n image rows, for instance those of the training split.
+        feature_size: (H, W) of the feature map.
+
+    Returns:
+        (n * H * W,) int64.
+
+    Example:
+        >>> pixel_indices([0, 3], (1, 2))
+        tensor([0, 1, 6, 7])
+    """
+    area = feature_size[0] * feature_size[1]
+    starts = torch.as_tensor(rows, dtype=torch.int64) * area
+    return (starts[:, None] + torch.arange(area)).flatten()
+
+
+def checked_indices(indices: Tensor | Sequence[int], size: int, what: str) -> Tensor:
+    """Turn indices into a 1-D int64 tensor on the CPU and check that all are in [0, size).
+
+    Args:
+        indices: 1-D, of any integer type; may be empty.
+        size: the number of things that can be indexed.
+        what: what one index is, for the message.
+
+    Raises:
+        MismatchError: an index is negative or too large; names the first one.
+        TypeError: the indices are not 1-D or not integers (a boolean mask would be misread as 0 and 1).
+
+    Example:
+        >>> checked_indices([2, 0], size=3, what="image row")
+        tensor([2, 0])
+    """
+    index = torch.as_tensor(indices, device="cpu")
+    integral = not (index.is_floating_point() or index.is_complex() or index.dtype == torch.bool)
+    if index.dim() != 1 or not (integral or index.numel() == 0):
+        raise TypeError(f"{what}: expected a 1-D list of integers, got {tuple(index.shape)} {index.dtype}")
+    outside = (index < 0) | (index >= size)
+    if outside.any():
+        first = int(index[outside][0])
+        raise MismatchError(f"{what} {first} is outside [0, {size}): use a list made for this data")
+    return index.to(torch.int64)
+
+
+def _missing(directory: Path, key: CacheKey) -> MismatchError:
+    """Say in which parts the key differs from the closest cache in the directory, if there is any."""
+    others: list[list[str]] = []
+    for path in sorted(directory.glob("[!.]*")):
+        with contextlib.suppress(MismatchError):
+            others.append(differences(read_meta(path)[0], key))
+    if not others:
+        return MismatchError(f"{directory}: holds no feature cache: fill it first or name another folder")
+    closest = min(others, key=len)
+    return MismatchError(
+        f"{directory}: no feature cache for these options, the closest was filled with {', '.join(closest)}: "
+        "fill one for these options or go back to those"
+    )
