@@ -1,0 +1,134 @@
+"""Decoding of image files, and a folder of unlabelled images as a data set."""
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypedDict
+
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from uibe.errors import DataError
+
+__all__ = ["ImageFolderDataset", "ImageSample", "content_fingerprint", "image_fingerprint", "read_rgb"]
+
+_EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+# What Pillow's decoders raise on damaged files: its documentation promises only OSError.
+_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+
+
+class ImageSample(TypedDict):
+    """One unlabelled image: the transformed image and its position in the data set."""
+
+    image: Tensor
+    row: int
+
+
+class ImageFolderDataset(Dataset[ImageSample]):
+    """All images below a folder, without labels, sorted by path.
+
+    Samples are dicts of `image` (what `transform` returns) and `row` (int); torch's default collation
+    turns them into batches with the same keys.
+
+    Args:
+        root: folder, searched recursively; hidden files and folders are left out.
+        transform: turns an RGB image into a tensor.
+
+    Raises:
+        DataError: the folder is missing or holds no image; on access: an image cannot be decoded.
+
+    Example:
+        >>> import tempfile
+        >>> from torchvision.transforms.functional import to_tensor
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("L", (6, 4)).save(f"{folder}/grey.png")
+        ...     sample = ImageFolderDataset(folder, to_tensor)[0]
+        >>> sample["image"].shape, sample["row"]
+        (torch.Size([3, 4, 6]), 0)
+    """
+
+    def __init__(self, root: Path | str, transform: Callable[[Image.Image], Tensor]) -> None:
+        self.root = Path(root)
+        self.transform = transform
+        self.names = _image_names(self.root)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, i: int) -> ImageSample:
+        return {"image": self.transform(self.image(i)), "row": range(len(self))[i]}
+
+    def image(self, i: int) -> Image.Image:
+        """The decoded RGB image `i`, before the transform.
+
+        Raises:
+            DataError: it cannot be decoded.
+        """
+        return read_rgb(self.root / self.names[i])
+
+
+def read_rgb(path: Path, where: str = "") -> Image.Image:
+    """Decode a whole image file of any colour mode as RGB and close it.
+
+    Args:
+        path: image file; its stored pixels are taken as they are (no EXIF rotation).
+        where: place that refers to the file, named in the message.
+
+    Raises:
+        DataError: the file is missing, truncated or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            # Pillow warns when it drops the palette's transparency by itself.
+            return image.convert("RGBA" if "transparency" in image.info else "RGB").convert("RGB")
+    except _DAMAGE as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be decoded ({error})"
+        origin = f" (from {where})" if where else ""
+        raise DataError(f"{path}{origin}: {reason}; restore the file or remove its entry") from error
+
+
+def content_fingerprint(root: Path, names: Iterable[str]) -> str:
+    """SHA-256 over the given names, in order, and what their files below `root` contain.
+
+    Returns:
+        64 hexadecimal digits; they do not depend on where `root` is.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    names = list(names)
+    total = hashlib.sha256()
+    with ThreadPoolExecutor() as pool:
+        digests = pool.map(lambda name: _digest(root / name), names)
+        for name, digest in zip(names, digests, strict=True):
+            total.update(f"{name}\0{digest}\n".encode())
+    return total.hexdigest()
+
+
+def image_fingerprint(dataset: ImageFolderDataset) -> str:
+    """SHA-256 over the relative paths and the contents of a folder's images, as `content_fingerprint`."""
+    return content_fingerprint(dataset.root, dataset.names)
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of one file."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); restore the file") from error
+
+
+def _image_names(root: Path) -> tuple[str, ...]:
+    """Paths of the images below a folder, relative to it, sorted, with forward slashes."""
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; expected a folder of images: correct the path")
+    paths = (path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in _EXTENSIONS)
+    names = (path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
+    found = tuple(sorted(name for name in names if (root / name).is_file()))
+    if not found:
+        raise DataError(f"{root}: no images; expected files ending in {', '.join(sorted(_EXTENSIONS))}")
+    return found
