@@ -1,0 +1,82 @@
+"""What a detector computes: projections, logits, scores, and their form in raw feature space."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Detectors", "fold", "logits", "projection_maps"]
+
+
+class Detectors(NamedTuple):
+    """Linear concept detectors: detector `i` fires at a pixel where `directions[i] . x > thresholds[i]`.
+
+    Attributes:
+        directions: `(I, D)`.
+        thresholds: `(I,)`.
+    """
+
+    directions: Tensor
+    thresholds: Tensor
+
+
+def logits(pixels: Tensor, directions: Tensor, thresholds: Tensor, margin: Tensor) -> Tensor:
+    """`l = (w . x - b) / M`, positive where the detector fires (method.md section 1).
+
+    Args:
+        pixels: `(P, D)`.
+        directions: `(I, D)`, rows of unit norm.
+        thresholds: `b`, `(I,)`.
+        margin: `M`, shape `()`, positive.
+
+    Returns:
+        `(P, I)`; their sigmoid is the detectors' score `y` in [0, 1].
+
+    Example:
+        >>> logits(torch.tensor([[3.0, 1.0]]), torch.eye(2), torch.ones(2), torch.tensor(2.0)).tolist()
+        [[1.0, 0.0]]
+    """
+    return (pixels @ directions.T - thresholds) / margin
+
+
+def fold(detectors: Detectors, mean: Tensor, transform: Tensor) -> Detectors:
+    """Express detectors of standardized features, `z = (x - mean) transform`, in raw feature space.
+
+    `w_raw = transform w` and `b_raw = b + w_raw . mean`, so that `w_raw . x - b_raw = w . z - b`.
+
+    Args:
+        detectors: in standardized space.
+        mean: `(D,)`.
+        transform: `(D,)`, a scale for each channel, or a symmetric `(D, D)`.
+
+    Returns:
+        The same detectors for raw features; directions no longer have unit norm.
+
+    Example:
+        >>> standardized = Detectors(torch.tensor([[1.0]]), torch.tensor([0.0]))
+        >>> fold(standardized, mean=torch.tensor([3.0]), transform=torch.tensor([0.5]))
+        Detectors(directions=tensor([[0.5000]]), thresholds=tensor([1.5000]))
+    """
+    scaled = detectors.directions * transform if transform.ndim == 1 else detectors.directions @ transform
+    return Detectors(scaled, detectors.thresholds + scaled @ mean)
+
+
+def projection_maps(features: Tensor, directions: Tensor) -> Tensor:
+    """Project every pixel on every direction, image by image.
+
+    One product for each image, so that an image's projections are bit for bit the same in any batch.
+
+    Args:
+        features: `(N, D, H, W)`.
+        directions: `(I, D)`.
+
+    Returns:
+        `(N, I, H, W)`.
+
+    Example:
+        >>> projection_maps(torch.ones(2, 3, 4, 5), torch.eye(3)).shape
+        torch.Size([2, 3, 4, 5])
+    """
+    height, width = features.shape[2:]
+    maps = torch.stack([directions @ image.flatten(1) for image in features])
+    return maps.view(len(features), len(directions), height, width)

@@ -1,0 +1,145 @@
+"""Maps from skew-symmetric matrices onto rotations, and the error left by rounding.
+
+Each map sends 0 to the identity and small generators `A` to `I + A` up to second order, so they can be
+exchanged, and each is orthogonal for *every* `A`: a large step turns too far but never leaves the rotations.
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "ROTATION_MAPS",
+    "RotationMap",
+    "limit_angle",
+    "orthogonality_error",
+    "polish",
+    "random_rotation",
+    "rotation",
+    "skew",
+]
+
+RotationMap = Literal["cayley", "matrix_exp", "householder"]
+ROTATION_MAPS: tuple[RotationMap, ...] = get_args(RotationMap)
+
+
+def skew(generator: Tensor) -> Tensor:
+    """The skew-symmetric matrix of the strictly lower triangle, `A = L - L^T`, shape `(D, D)`.
+
+    Example:
+        >>> skew(torch.tensor([[5.0, 5.0], [2.0, 5.0]])).tolist()
+        [[0.0, -2.0], [2.0, 0.0]]
+    """
+    lower = generator.tril(-1)
+    return lower - lower.T
+
+
+def rotation(generator: Tensor, rotation_map: RotationMap = "cayley") -> Tensor:
+    """Map a generator onto a rotation; only its strictly lower triangle counts.
+
+    `cayley`: `(I - A/2)^-1 (I + A/2)`; `matrix_exp`: `exp(A)`; `householder`: minus the product of the
+    reflections along the columns of `I + L/2`, whose derivative at 0 is `A` too.
+
+    Args:
+        generator: `(D, D)`, floating.
+        rotation_map: one of `cayley`, `matrix_exp`, `householder`.
+
+    Returns:
+        `(D, D)` orthogonal.
+
+    Raises:
+        ValueError: if the map is unknown.
+
+    Example:
+        >>> quarter = torch.tensor([[0.0, 0.0], [torch.pi / 2, 0.0]])
+        >>> rotation(quarter, "matrix_exp").round(decimals=3).abs().tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
+    """
+    if rotation_map not in _MAPS:
+        raise ValueError(f"expected a rotation map of {', '.join(ROTATION_MAPS)}, got {rotation_map!r}")
+    return _MAPS[rotation_map](generator)
+
+
+def _cayley(generator: Tensor) -> Tensor:
+    half, eye = skew(generator) / 2, _eye_like(generator)
+    turned: Tensor = torch.linalg.solve(eye - half, eye + half)
+    return turned
+
+
+def _matrix_exp(generator: Tensor) -> Tensor:
+    turned: Tensor = torch.linalg.matrix_exp(skew(generator))
+    return turned
+
+
+def _householder(generator: Tensor) -> Tensor:
+    lower = generator.tril(-1) / 2
+    tau = 2.0 / (1.0 + lower.square().sum(0))
+    turned: Tensor = torch.linalg.householder_product(lower + _eye_like(generator), tau)
+    return -turned
+
+
+_MAPS = {"cayley": _cayley, "matrix_exp": _matrix_exp, "householder": _householder}
+
+
+def limit_angle(generator: Tensor, max_angle: float) -> Tensor:
+    """Shrink a generator so that directions turn by at most `max_angle` in the root mean square.
+
+    A direction turns by about the norm of its row of `A`. First-order optimizers that move each entry
+    by up to their learning rate turn a direction by `lr * sqrt(D)`: a step that suits a narrow layer
+    is a leap in a wide one. The bound makes the step safe at any `D` and any learning rate.
+
+    Args:
+        generator: `(D, D)`, only the strictly lower triangle counts.
+        max_angle: radians, positive.
+
+    Example:
+        >>> limited = limit_angle(torch.tensor([[0.0, 0.0], [3.0, 0.0]]), max_angle=0.5)
+        >>> limited.tolist()
+        [[0.0, 0.0], [0.5, 0.0]]
+    """
+    angle = skew(generator).square().sum(1).mean().sqrt()
+    return generator * (max_angle / angle.clamp(min=max_angle))
+
+
+def polish(directions: Tensor) -> Tensor:
+    """One Newton-Schulz step towards the nearest orthogonal matrix, `1.5 W - 0.5 W W^T W`.
+
+    The error is squared: 1e-4 becomes about 1e-8, so rounding cannot add up over steps.
+
+    Example:
+        >>> nearly = torch.eye(3) * 1.001
+        >>> float(orthogonality_error(polish(nearly))) < 1e-5
+        True
+    """
+    return 1.5 * directions - 0.5 * directions @ directions.T @ directions
+
+
+def orthogonality_error(directions: Tensor) -> Tensor:
+    """Largest entry of `|W W^T - I|`, shape `()`.
+
+    Example:
+        >>> float(orthogonality_error(torch.eye(3)))
+        0.0
+    """
+    return (directions @ directions.T - _eye_like(directions)).abs().max()
+
+
+def random_rotation(size: int, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> Tensor:
+    """A rotation drawn uniformly (Haar measure, determinant +1), shape `(size, size)`.
+
+    Example:
+        >>> drawn = random_rotation(4, torch.Generator().manual_seed(0))
+        >>> round(float(torch.linalg.det(drawn)), 6)
+        1.0
+    """
+    normal = torch.randn(size, size, generator=generator, dtype=torch.float64)
+    q, r = torch.linalg.qr(normal)
+    q = q * r.diagonal().sign()
+    q[0] *= torch.linalg.det(q).sign()
+    drawn: Tensor = q.to(dtype)
+    return drawn
+
+
+def _eye_like(matrix: Tensor) -> Tensor:
+    return torch.eye(matrix.shape[0], dtype=matrix.dtype, device=matrix.device)

@@ -1,0 +1,69 @@
+"""The learned rotation: a parametrized layer whose weight is orthogonal by construction."""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from uibe.errors import ConfigError
+from uibe.functional import orthogonal
+from uibe.functional.orthogonal import ROTATION_MAPS, RotationMap
+
+__all__ = ["STARTS", "Rotation", "Start"]
+
+Start = Literal["identity", "random", "pca"]
+STARTS: tuple[Start, ...] = get_args(Start)
+
+
+class Rotation(nn.Module):
+    """Orthonormal directions `W = map(A) base`, rows are directions; the parameter is the generator of `A`.
+
+    The base can be moved to the current rotation (`rebase`), whereupon `A` starts again from 0: a static
+    base stalls far from the start. Entry (i, j) of `A` turns direction i towards direction j.
+
+    Args:
+        num_features: D = I.
+        rotation_map: `cayley`, `matrix_exp` or `householder`.
+
+    Raises:
+        ConfigError: if the map is unknown.
+
+    Example:
+        >>> turned = Rotation(3)
+        >>> _ = torch.nn.init.normal_(turned.generator)
+        >>> bool(orthogonal.orthogonality_error(turned()) < 1e-5)
+        True
+    """
+
+    base: Tensor
+
+    def __init__(self, num_features: int, rotation_map: RotationMap = "cayley") -> None:
+        super().__init__()
+        if rotation_map not in ROTATION_MAPS:
+            raise ConfigError(
+                f"rotation_map: expected one of {', '.join(ROTATION_MAPS)}, got {rotation_map!r}"
+            )
+        self.rotation_map: RotationMap = rotation_map
+        self.generator = nn.Parameter(torch.zeros(num_features, num_features))
+        self.register_buffer("base", torch.eye(num_features))
+
+    def forward(self) -> Tensor:
+        """The directions, `(I, D)` orthonormal rows; never in reduced precision."""
+        with torch.autocast(self.generator.device.type, enabled=False):
+            return orthogonal.rotation(self.generator, self.rotation_map) @ self.base
+
+    @torch.no_grad()
+    def start_from(self, directions: Tensor) -> None:
+        """Make `directions`, `(D, D)` orthogonal, the current rotation."""
+        self.base.copy_(directions)
+        self.generator.zero_()
+
+    @torch.no_grad()
+    def rebase(self, max_angle: float | None = None) -> None:
+        """Make the current rotation the base; `max_angle` first bounds the turn since the last base.
+
+        One Newton-Schulz step keeps rounding from adding up over thousands of calls.
+        """
+        if max_angle is not None:
+            self.generator.copy_(orthogonal.limit_angle(self.generator, max_angle))
+        self.start_from(orthogonal.polish(self()))
