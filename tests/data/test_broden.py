@@ -353,6 +353,11 @@ def test_verify_refuses_or_skips_and_says_what(root: Path) -> None:
     assert ["a/1.png" in messages[0], "b/3.jpg" in messages[1]] == [True, True]
 
 
+def test_verify_lists_its_modes(root: Path) -> None:
+    with pytest.raises(ConfigError, match="expected refuse or skip"):
+        verify(BrodenIndex.read(root), "ignore")
+
+
 def test_verify_refuses_a_set_of_nothing_but_damage(root: Path) -> None:
     index = BrodenIndex.read(root)
     shutil.rmtree(root / "images")

@@ -146,6 +146,22 @@ def test_interrupted_rendering_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.iterdir()) == []
 
 
+def test_second_of_two_processes_takes_the_set_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = synthetic._write_set
+
+    def overtaken(partial: Path, record: dict[str, int], progress: bool) -> None:
+        write(partial, record, progress)
+        if not (tmp_path / "set").exists():
+            write(tmp_path / "set", record, progress)
+
+    monkeypatch.setattr(synthetic, "_write_set", overtaken)
+    root = render(tmp_path / "set", num_train=2, num_val=1, **SMALL)
+    assert list(tmp_path.iterdir()) == [root]
+    assert len(BrodenIndex.read(root).rows) == 3
+
+
 def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):

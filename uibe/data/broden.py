@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from uibe.data.images import content_fingerprint, read_rgb
 from uibe.data.index import BrodenIndex, BrodenRow, Cell, LabelTable
-from uibe.errors import DataError
+from uibe.errors import ConfigError, DataError
 
 __all__ = [
     "BrodenBatch",
@@ -199,7 +199,10 @@ def verify(
 
     Raises:
         DataError: a row is damaged and `damaged` is `refuse`, or no row is sound.
+        ConfigError: `damaged` is neither.
     """
+    if damaged not in ("refuse", "skip"):
+        raise ConfigError(f"damaged: {damaged!r}; expected refuse or skip")
     dataset = BrodenDataset(index)
 
     def complaint(i: int) -> str | None:

@@ -101,9 +101,7 @@ def render(
         with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as folder:
             partial = Path(folder) / root.name
             _write_set(partial, record, progress)
-            # Another process may have finished the same set first; its folder is as good.
-            if not _is_rendered(root, record):
-                os.replace(partial, root)
+            _publish(partial, root, record)
     except OSError as error:
         raise DataError(f"{root}: cannot be written ({error}); choose another folder") from error
     return root
@@ -133,6 +131,16 @@ def _is_rendered(root: Path, record: dict[str, int]) -> bool:
             "choose another folder or delete this one"
         )
     return True
+
+
+def _publish(partial: Path, root: Path, record: dict[str, int]) -> None:
+    """Give the finished folder its name."""
+    try:
+        os.replace(partial, root)
+    except OSError:
+        # Another process may have finished the same set first; its folder is as good.
+        if not _is_rendered(root, record):
+            raise
 
 
 def _write_set(root: Path, record: dict[str, int], progress: bool) -> None:
