@@ -1,1 +1,7 @@
 """Side effects of training: metrics, pictures, tables."""
+
+from callbacks.dissection import DissectionCallback
+from callbacks.figures import FiguresCallback
+from callbacks.summary import SummaryCallback
+
+__all__ = ["DissectionCallback", "FiguresCallback", "SummaryCallback"]

@@ -4,7 +4,11 @@ Pure functions in `uibe.functional` raise `ValueError` instead; the command line
 as one line and exits with a non-zero code.
 """
 
-__all__ = ["ConfigError", "DataError", "MismatchError"]
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["ConfigError", "DataError", "MismatchError", "one_line_errors"]
 
 
 class ConfigError(ValueError):
@@ -17,3 +21,31 @@ class DataError(ValueError):
 
 class MismatchError(ValueError):
     """Two things that must belong together do not: checkpoint and weights, cache and data."""
+
+
+@contextmanager
+def one_line_errors(debug: bool = False) -> Iterator[None]:
+    """Turn the errors above into one line on standard error and exit code 1.
+
+    Args:
+        debug: let them through with their traceback instead.
+
+    Example:
+        >>> with one_line_errors(debug=False):
+        ...     raise DataError("index.csv, line 3: no such image")
+        Traceback (most recent call last):
+        SystemExit: 1
+    """
+    try:
+        yield
+    except (ConfigError, DataError, MismatchError) as error:
+        if debug:
+            raise
+        sys.stderr.write(f"error: {_last_line(error)}\n")
+        raise SystemExit(1) from None
+
+
+def _last_line(error: Exception) -> str:
+    """The message; a worker process prepends its traceback and the error's name."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    return line.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")

@@ -13,6 +13,7 @@ __all__ = [
     "INTERPRETABLE_IOU",
     "DissectionScores",
     "assign_labels",
+    "category_scores",
     "dissection_scores",
     "s1",
     "s2",
@@ -95,6 +96,27 @@ def dissection_scores(iou: Tensor, labels: Tensor, cut: float = INTERPRETABLE_IO
     """
     good = iou > cut
     return DissectionScores(s1(iou), s2(iou, labels), int(good.sum()), len(set(labels[good].tolist())))
+
+
+def category_scores(
+    iou: Tensor, labels: Tensor, categories: Tensor, num_categories: int, cut: float = INTERPRETABLE_IOU
+) -> list[DissectionScores]:
+    """The scores of each category's detectors alone; a detector belongs to its label's category.
+
+    Args:
+        iou: `(I,)`.
+        labels: `(I,)` int64.
+        categories: `(C,)` int64, the category of each concept.
+        num_categories: K.
+        cut: a detector is interpretable strictly above it.
+
+    Example:
+        >>> scores = category_scores(torch.tensor([0.5, 0.25]), torch.tensor([0, 1]), torch.tensor([1, 0]), 2)
+        >>> [score.S1 for score in scores]
+        [0.25, 0.5]
+    """
+    owner = categories[labels]
+    return [dissection_scores(iou[owner == k], labels[owner == k], cut) for k in range(num_categories)]
 
 
 def score_curves(iou: Tensor, labels: Tensor, cuts: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,9 +13,11 @@ from torch import Tensor
 
 __all__ = [
     "UNIONS",
+    "CarriedConcepts",
     "Labels",
     "Tally",
     "Union",
+    "carried_concepts",
     "empty_tally",
     "iou",
     "tally_batch",
@@ -42,6 +44,22 @@ class Labels(Protocol):
     def image_wide(self) -> Tensor: ...  # noqa: D102
     @property
     def annotated(self) -> Tensor: ...  # noqa: D102
+
+
+class CarriedConcepts(NamedTuple):
+    """Where one image carries which concept.
+
+    Attributes:
+        concepts: `(L,)` int64, the concepts present.
+        pixels: `(L, sh * sw)` float32 of 0 and 1.
+        annotated: `(K,)` bool.
+        size: `(sh, sw)`.
+    """
+
+    concepts: Tensor
+    pixels: Tensor
+    annotated: Tensor
+    size: tuple[int, int]
 
 
 class Tally(NamedTuple):
@@ -79,8 +97,40 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
+def carried_concepts(labels: Labels) -> CarriedConcepts:
+    """Lay out an image's labels for counting; worth sharing between several sets of detectors.
+
+    A pixel carries a concept or does not, however many planes say so.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> planes, annotated = torch.tensor([[[2, 0]], [[2, 5]]]), torch.tensor([True])
+        >>> labels = SimpleNamespace(planes=planes, image_wide=torch.tensor([7]), annotated=annotated)
+        >>> carried = carried_concepts(labels)
+        >>> carried.concepts.tolist(), carried.pixels.tolist()
+        ([1, 4, 7], [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    """
+    height, width = labels.planes.shape[-2:]
+    codes = labels.planes.flatten(1).long()
+    present = torch.bincount(codes.flatten(), minlength=1)
+    present[0] = 0
+    concepts = torch.cat([present.nonzero()[:, 0] - 1, labels.image_wide]).unique()  # type: ignore[no-untyped-call]
+    row = torch.zeros(len(present), dtype=torch.int64, device=codes.device)  # 0 collects the unlabelled
+    in_planes = concepts[concepts + 1 < len(present)]
+    row[in_planes + 1] = torch.arange(1, len(in_planes) + 1, device=codes.device)
+    pixels = torch.zeros(len(concepts) + 1, height * width, device=codes.device)
+    pixels.scatter_(0, row[codes], 1.0)
+    pixels[1:][torch.isin(concepts, labels.image_wide)] = 1.0
+    return CarriedConcepts(concepts, pixels[1:], labels.annotated, (height, width))
+
+
 def tally_image(
-    tally: Tally, maps: Tensor, thresholds: Tensor, labels: Labels, categories: Tensor, union: Union
+    tally: Tally,
+    maps: Tensor,
+    thresholds: Tensor,
+    carried: CarriedConcepts,
+    categories: Tensor,
+    union: Union,
 ) -> None:
     """Add one image to a tally, in place.
 
@@ -91,34 +141,20 @@ def tally_image(
         tally: counts so far; changed.
         maps: `(I, h, w)` projections of the image's features.
         thresholds: `(I,)`.
-        labels: the image's labels.
+        carried: the image's labels.
         categories: `(C,)` int64, the category `k` of each concept.
         union: `annotated` counts a detector's area in the images where the category is annotated;
             `netdissect-lite` only in those where the mask itself meets a label of the category.
     """
-    size = (int(labels.planes.shape[-2]), int(labels.planes.shape[-1]))
-    concepts, carried = _carried(labels)
-    tally.labelled[concepts] += carried.sum(1)
-
+    tally.labelled[carried.concepts] += carried.pixels.sum(1).long()
     active = (maps.flatten(1).amax(1) > thresholds).nonzero()[:, 0]
-    masks = (upsample(maps[active], size) > thresholds[active, None, None]).flatten(1)
+    masks = (upsample(maps[active], carried.size) > thresholds[active, None, None]).flatten(1).float()
     counts = torch.zeros(len(active), len(categories), dtype=torch.int64, device=maps.device)
-    # float32 products of 0/1 are exact integers below 2**24, the pixels of a 4096 x 4096 mask
-    counts[:, concepts] = (masks.float() @ carried.float().T).long()
+    # float32 sums of 0 and 1 are exact below 2**24, the pixels of a 4096 x 4096 mask
+    counts[:, carried.concepts] = (masks @ carried.pixels.T).long()
     tally.intersections.index_add_(0, active, counts)
-    counted = _counted(counts, labels.annotated, categories, union)
-    tally.activated.index_add_(0, active, masks.sum(1, keepdim=True) * counted)
-
-
-def _carried(labels: Labels) -> tuple[Tensor, Tensor]:
-    """The image's concepts `(L,)` and the pixels that carry each, `(L, sh * sw)` bool.
-
-    A pixel carries a concept or does not, however many planes say so.
-    """
-    planes, wide = labels.planes, labels.image_wide
-    concepts = torch.unique(torch.cat([torch.unique(planes[planes > 0]).long() - 1, wide]))
-    in_plane = (planes[:, None] == (concepts + 1)[None, :, None, None]).any(0)
-    return concepts, (in_plane | torch.isin(concepts, wide)[:, None, None]).flatten(1)
+    counted = _counted(counts, carried.annotated, categories, union)
+    tally.activated.index_add_(0, active, masks.sum(1, keepdim=True).long() * counted)
 
 
 def _counted(counts: Tensor, annotated: Tensor, categories: Tensor, union: Union) -> Tensor:
@@ -133,7 +169,7 @@ def tally_batch(
     tally: Tally,
     maps: Tensor,
     thresholds: Tensor,
-    labels: Sequence[Labels],
+    labels: Sequence[CarriedConcepts],
     categories: Tensor,
     union: Union = "annotated",
 ) -> None:
@@ -143,7 +179,7 @@ def tally_batch(
         tally: counts so far; changed.
         maps: `(N, I, h, w)` projections.
         thresholds: `(I,)`.
-        labels: labels of the `N` images.
+        labels: of the `N` images, from `carried_concepts`.
         categories: `(C,)` int64, the category `k` of each concept.
         union: the rule for a detector's area, see `tally_image`.
 
@@ -157,7 +193,7 @@ def tally_batch(
         >>> sky = SimpleNamespace(planes=plane, image_wide=none, annotated=torch.tensor([True]))
         >>> counts = empty_tally(detectors=1, concepts=1, categories=1)
         >>> maps = torch.tensor([[[[3.0, 0.0], [2.0, 0.0]]]])
-        >>> tally_batch(counts, maps, torch.tensor([1.0]), [sky], categories=torch.tensor([0]))
+        >>> tally_batch(counts, maps, torch.tensor([1.0]), [carried_concepts(sky)], torch.tensor([0]))
         >>> [c.tolist() for c in counts], iou(counts, torch.tensor([0])).tolist()
         ([[[1]], [[2]], [2]], [[0.3333333333333333]])
     """

@@ -22,7 +22,7 @@ __all__ = ["InterpretableBasis"]
 
 
 class InterpretableBasis(nn.Module):
-    """Directions, thresholds and margin of UIBE: `y = sigmoid((w_i . z - b_i) / M)` on standardized features z.
+    """Directions, thresholds and margin of UIBE: `y = sigmoid((w_i . z - b_i) / M)`, z standardized.
 
     `I = D`, the directions are orthonormal in standardized space (UIBE; method.md section 1). The margin
     is learned through its logarithm, so that it stays positive at any learning rate.
@@ -178,7 +178,7 @@ class InterpretableBasis(nn.Module):
         """
         tensors, metadata = _read(Path(path))
         kind, rotation_map = metadata["standardization"], metadata["rotation_map"]
-        basis = cls(len(tensors["thresholds"]), kind, rotation_map, float(tensors["margin"]))  # type: ignore[arg-type]
+        basis = cls(len(tensors["thresholds"]), kind, rotation_map, float(tensors["margin"]))
         with torch.no_grad():
             basis.standardizer.mean.copy_(tensors["mean"])
             basis.standardizer.transform.copy_(tensors["transform"])

@@ -1,0 +1,76 @@
+"""What a run says of itself: the hparams tab with final scores, a table, and what to do next."""
+
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+from rich.console import Console
+from torch.utils.tensorboard.summary import hparams
+
+from callbacks.dissection import DissectionCallback
+from uibe.report.tables import history_table
+
+__all__ = ["SummaryCallback"]
+
+
+class SummaryCallback(Callback):
+    """Fill TensorBoard's hparams tab; after the fit print S1 and S2 by epoch and the next commands."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Name the hyper-parameters and the metrics that the hparams tab follows.
+
+        Only the summaries are written: a metric logged here would put a false point into its curve.
+        """
+        metrics = {f"{name}/{key}": 0 for name in _policies(trainer) for key in ("S1", "S2", "unique")}
+        options = {key: _scalar(value) for key, value in pl_module.hparams.items()}
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
+                for summary in hparams(options, metrics):
+                    logger.experiment._get_file_writer().add_summary(summary)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the history and where everything is."""
+        # a collective: every process must ask, though one writes
+        log_dir = trainer.log_dir
+        if not trainer.is_global_zero:
+            return
+        console = Console(soft_wrap=True)
+        history = _history(trainer)
+        if history:
+            console.print(history_table(history))
+        checkpoint = _checkpoint(trainer)
+        console.print(f"logs        {log_dir}")
+        if checkpoint:
+            console.print(f"checkpoint  {checkpoint}")
+            console.print("next")
+            console.print(f"  tensorboard --logdir {log_dir}")
+            console.print(f"  python evaluate.py score --ckpt_path {checkpoint} --out {log_dir}/score")
+            console.print(f"  python evaluate.py export --ckpt_path {checkpoint} --out {log_dir}/export")
+
+
+def _dissection(trainer: Trainer) -> DissectionCallback | None:
+    found = [call for call in trainer.callbacks if isinstance(call, DissectionCallback)]  # type: ignore[attr-defined]
+    return found[0] if found else None
+
+
+def _policies(trainer: Trainer) -> tuple[str, ...]:
+    dissection = _dissection(trainer)
+    return dissection.protocol.policies if dissection else ()
+
+
+def _history(trainer: Trainer) -> list[dict[str, Any]]:
+    dissection = _dissection(trainer)
+    return dissection.history if dissection else []
+
+
+def _checkpoint(trainer: Trainer) -> Path | None:
+    paths = [
+        getattr(call, "last_model_path", "") or call.best_model_path for call in trainer.checkpoint_callbacks
+    ]
+    written = [Path(path) for path in paths if path]
+    return written[-1] if written else None
+
+
+def _scalar(value: Any) -> str | int | float | bool:  # noqa: ANN401 - whatever a hyper-parameter is
+    return value if isinstance(value, str | int | float | bool) else str(value)

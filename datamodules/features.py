@@ -1,0 +1,104 @@
+"""Common wiring: images, a backbone and a feature cache become training pixels and labelled features."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from uibe.data.broden import BrodenDataset
+from uibe.data.features import FeatureStore, cache_key, fill_cache
+from uibe.data.images import ImageFolderDataset
+from uibe.errors import ConfigError
+from uibe.modules.backbone import Backbone
+
+__all__ = ["FeatureDataModule"]
+
+
+class FeatureDataModule(LightningDataModule):
+    """Pixels of a layer for training, and labelled features for dissection.
+
+    Args:
+        batch_size: images a batch, for the backbone and for dissection.
+        pixels_per_batch: pixels an optimizer step; 4096 is the paper's.
+        passes_per_epoch: how often an epoch goes over all training pixels; more than 1 suits small sets.
+        cache: keep features on disk; False runs the backbone in every step.
+        cache_dir: folder of the feature caches.
+        cache_dtype: `float32`, exact, or `float16`, half the size.
+        num_workers: processes that read images and labels.
+        shuffle_seed: of the order of pixels.
+
+    Raises:
+        ConfigError: if a number is not positive.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 64,
+        pixels_per_batch: int = 4096,
+        passes_per_epoch: int = 1,
+        cache: bool = True,
+        cache_dir: str = "cache",
+        cache_dtype: Literal["float32", "float16"] = "float32",
+        num_workers: int = 0,
+        shuffle_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        for name in ("batch_size", "pixels_per_batch", "passes_per_epoch"):
+            if self.hparams[name] < 1:
+                raise ConfigError(f"data.{name}: expected at least 1, got {self.hparams[name]}")
+        self._store: FeatureStore | None = None
+
+    @abstractmethod
+    def images(self, backbone: Backbone) -> tuple[BrodenDataset | ImageFolderDataset, str]:
+        """All images with the backbone's preprocessing, and a fingerprint of their content."""
+
+    @property
+    def features(self) -> FeatureStore:
+        """Features and labels by split; there after `open` or `setup`.
+
+        Raises:
+            RuntimeError: if the data was not opened.
+        """
+        if self._store is None:
+            raise RuntimeError("call open(backbone) before asking for features")
+        return self._store
+
+    def open(self, backbone: Backbone) -> FeatureStore:
+        """Read the index and fill or open the feature cache; a second call changes nothing."""
+        if self._store is None:
+            self._store = self._build(backbone)
+        return self._store
+
+    def setup(self, stage: str) -> None:
+        """Open the data with the module's backbone."""
+        if self.trainer is None:
+            raise RuntimeError("setup needs a trainer; call open(backbone) without one")
+        self.open(self.trainer.lightning_module.backbone)
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        """Shuffled pixels `(P, D)`, or images `(N, 3, h, w)` without a cache."""
+        options = self.hparams
+        return self.features.training_loader(
+            options.pixels_per_batch, options.passes_per_epoch, options.shuffle_seed
+        )
+
+    def _build(self, backbone: Backbone) -> FeatureStore:
+        options = self.hparams
+        images, fingerprint = self.images(backbone)
+        cache = None
+        if options.cache:
+            key = cache_key(backbone, backbone.layer, fingerprint, options.cache_dtype)
+            cache = fill_cache(
+                options.cache_dir, key, images, backbone, options.batch_size, options.num_workers
+            )
+        return FeatureStore(images, _splits(images), backbone, cache, options.batch_size, options.num_workers)
+
+
+def _splits(images: BrodenDataset | ImageFolderDataset) -> Mapping[str, Sequence[int]]:
+    if isinstance(images, BrodenDataset):
+        return {split: images.index.split_rows(split) for split in ("train", "val")}
+    return {"train": range(len(images))}

@@ -1,0 +1,246 @@
+"""The LightningModule that learns an interpretable basis; mathematics and state live in `uibe`."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
+
+from uibe.errors import ConfigError, MismatchError
+from uibe.functional.losses import LossTerms, LossWeights, loss_sums, loss_terms, total_loss
+from uibe.functional.moments import Moments
+from uibe.functional.quantiles import column_quantiles
+from uibe.metrics.running import RunningMoments
+from uibe.modules.backbone import Backbone
+from uibe.modules.basis import InterpretableBasis
+
+__all__ = ["CHECKPOINT_FORMAT", "BasisModule"]
+
+CHECKPOINT_FORMAT = 1
+
+
+class BasisModule(LightningModule):
+    """Learn the rotation of a layer's feature space in which thresholded pixels are close to one-hot.
+
+    UIBE (arXiv 2303.10523) as method.md states it. The defaults depart from the published setting, which
+    `configs/resnet18_places365_broden.yaml` holds: on small data sets half of the detectors die under it.
+
+    Args:
+        backbone: `torchvision:NAME`, `timm:NAME` or an import path to a callable.
+        weights: see `uibe.modules.backbone.Backbone`; null for random weights.
+        layer: dotted name of the layer to cut at.
+        image_size: input size, null for the weights' own.
+        mean: of the input channels, null for the weights' own.
+        std: of the input channels, null for the weights' own.
+        input_range: of the input before mean and std, null for the weights' own.
+        standardization: of the features, see `uibe.modules.standardizer`.
+        rotation_map: from generator to rotation.
+        start: rotation to begin with.
+        start_firing: share of the training pixels that exceed each starting threshold.
+        margin: M at the start.
+        gamma: sharpening exponent of the inactive-classifier term.
+        tau: share of all pixels to spread over the detectors.
+        sparsity_weight: weight of L_s.
+        maximum_activation_weight: weight of L_ma.
+        inactive_classifier_weight: weight of L_ic.
+        maximum_margin_weight: weight of L_mm.
+        lr: learning rate of Adam.
+        lr_schedule: `cosine` to zero over the run, `plateau` as published, or `constant`.
+        plateau_factor: of the `plateau` schedule.
+        plateau_patience: in epochs.
+        plateau_cooldown: in epochs.
+        rebase_every: optimizer steps between moves of the rotation's base; 0 for never, as published.
+        max_angle: bound on the turn between two bases, radians in the root mean square over directions;
+            null for none.
+        seed: of the random start.
+
+    Raises:
+        ConfigError: if an option cannot be honoured.
+    """
+
+    strict_loading = False  # the frozen backbone is not in the checkpoint; load_state_dict checks the rest
+
+    def __init__(
+        self,
+        backbone: str = "uibe.modules.small_cnn:small_cnn",
+        weights: str | None = "package:uibe.assets",
+        layer: str = "features.4",
+        image_size: int | None = None,
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
+        input_range: list[float] | None = None,
+        standardization: Literal["none", "zscore", "whiten"] = "zscore",
+        rotation_map: Literal["cayley", "matrix_exp", "householder"] = "cayley",
+        start: Literal["identity", "random", "pca"] = "identity",
+        start_firing: float = 0.05,
+        margin: float = 0.3,
+        gamma: float = 2.0,
+        tau: float = 0.9,
+        sparsity_weight: float = 0.5,
+        maximum_activation_weight: float = 2.8,
+        inactive_classifier_weight: float = 1.0,
+        maximum_margin_weight: float = 0.6,
+        lr: float = 3e-3,
+        lr_schedule: Literal["cosine", "plateau", "constant"] = "cosine",
+        plateau_factor: float = 0.5,
+        plateau_patience: int = 10,
+        plateau_cooldown: int = 10,
+        rebase_every: int = 1,
+        max_angle: float | None = 0.1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        _check_ranges(self.hparams)
+        sizes: dict[str, Any] = {
+            "image_size": image_size,
+            "mean": mean,
+            "std": std,
+            "input_range": input_range,
+        }
+        self.backbone = Backbone(backbone, weights, layer, **sizes)
+        self.basis = InterpretableBasis(self.backbone.num_features, standardization, rotation_map, margin)
+        self.loss_weights = LossWeights(
+            sparsity_weight, maximum_activation_weight, inactive_classifier_weight, maximum_margin_weight
+        )
+
+    def on_fit_start(self) -> None:
+        """Standardize and place rotation and thresholds, unless a checkpoint did."""
+        if bool(self.basis.started):
+            return
+        data = self.trainer.datamodule.features  # type: ignore[attr-defined]
+        batches = _pixels_of(lambda: data.feature_batches("train"))
+        self.basis.start(self._moments(batches()), self.hparams.start, self.hparams.seed)
+        directions = self.basis.rotation().detach()
+        projections = (self.basis.standardizer(pixels) @ directions.T for pixels in batches())
+        total = data.num_pixels("train")
+        self.basis.start_thresholds(column_quantiles(projections, self.hparams.start_firing, total))
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """The weighted loss of a batch of pixels `(P, D)`, or of images `(N, 3, h, w)`."""
+        pixels = _flatten(self.backbone.features(batch)) if batch.ndim == 4 else batch
+        logits = self.basis(pixels)
+        terms = loss_terms(loss_sums(logits.float(), self.hparams.gamma), self.basis.margin, self.hparams.tau)
+        loss = total_loss(terms, self.loss_weights)
+        self._log_terms(loss, terms, logits.detach())
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the orthogonality error once an epoch."""
+        self.log("rotation/orthogonality_error", self.basis.orthogonality_error())
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Step, then move the base of the rotation where it is due."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        every = self.hparams.rebase_every
+        if every and (self.trainer.global_step % every) == 0:
+            self.basis.rotation.rebase(self.hparams.max_angle)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam over the basis alone, with the chosen schedule."""
+        optimizer = Adam(self.basis.parameters(), lr=self.hparams.lr)
+        if self.hparams.lr_schedule == "constant":
+            return optimizer
+        if self.hparams.lr_schedule == "cosine":
+            steps = int(self.trainer.estimated_stepping_batches)
+            return [optimizer], [{"scheduler": CosineAnnealingLR(optimizer, steps), "interval": "step"}]
+        options = self.hparams
+        plateau = ReduceLROnPlateau(
+            optimizer,
+            factor=options.plateau_factor,
+            patience=options.plateau_patience,
+            cooldown=options.plateau_cooldown,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "loss/total"}}
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - torch's signature
+        """Everything but the frozen backbone, whose weights' hash is recorded instead."""
+        state = super().state_dict(*args, **kwargs)
+        return {name: tensor for name, tensor in state.items() if not name.startswith("backbone.")}
+
+    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:  # noqa: ANN401
+        """Load the basis; only the backbone may be missing.
+
+        Raises:
+            MismatchError: if a tensor is missing, unknown or of another shape.
+        """
+        own = self.state_dict()
+        differing = set(own) ^ set(state_dict) or {
+            name for name in own if own[name].shape != state_dict[name].shape
+        }
+        if differing:
+            raise MismatchError(
+                f"checkpoint: tensors that do not fit this basis: {', '.join(sorted(differing))}"
+            )
+        return super().load_state_dict(state_dict, strict=False, assign=assign)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Record what is needed to load the checkpoint anywhere else and to refuse the wrong backbone."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        checkpoint["uibe"] = {
+            "format": CHECKPOINT_FORMAT,
+            "weights_sha256": self.backbone.weights_sha256,
+            "datamodule": type(datamodule).__name__,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint that was learned on another backbone.
+
+        Raises:
+            MismatchError: if the format is newer or the weights differ.
+        """
+        recorded = checkpoint.get("uibe")
+        if recorded is None or recorded["format"] > CHECKPOINT_FORMAT:
+            raise MismatchError("checkpoint: not one of this version of uibe; update, or train it again")
+        self.backbone.verify_weights(recorded["weights_sha256"])
+
+    def _moments(self, batches: Iterator[Tensor]) -> Moments:
+        full = self.hparams.standardization == "whiten" or self.hparams.start == "pca"
+        moments = RunningMoments(self.basis.num_features, full).to(self.device)
+        for pixels in batches:
+            moments.update(pixels)
+        return moments.compute()
+
+    def _log_terms(self, loss: Tensor, terms: LossTerms, logits: Tensor) -> None:
+        firing = (logits > 0).float().mean(0)
+        values = {
+            "loss/total": loss.detach(),
+            **{f"loss/{name}": term.detach() for name, term in terms._asdict().items()},
+            "detectors/firing_rate": firing.mean(),
+            "detectors/dead": (firing == 0).float().sum(),
+            "detectors/margin": self.basis.margin.detach(),
+        }
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(logits))
+
+
+def _flatten(features: Tensor) -> Tensor:
+    """`(N, D, H, W)` features to `(P, D)` pixels."""
+    return features.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _pixels_of(batches: Callable[[], Iterator[Tensor]]) -> Callable[[], Iterator[Tensor]]:
+    return lambda: (_flatten(features) for features in batches())
+
+
+def _check_ranges(options: Any) -> None:  # noqa: ANN401 - Lightning's attribute dictionary
+    """Refuse options that would give a meaningless loss, naming the option."""
+    rules = {
+        "start_firing": 0 <= options.start_firing < 1,
+        "gamma": options.gamma > 0,
+        "tau": 0 <= options.tau <= 1,
+        "lr": options.lr > 0,
+        "rebase_every": options.rebase_every >= 0,
+        "max_angle": options.max_angle is None or options.max_angle > 0,
+    }
+    for name, holds in rules.items():
+        if not holds:
+            raise ConfigError(f"model.{name}: {getattr(options, name)} is out of range; see --help")

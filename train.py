@@ -1,0 +1,75 @@
+"""Learn an interpretable basis: `python train.py`, or `python train.py fit --config configs/X.yaml`."""
+
+import sys
+from collections.abc import Sequence
+
+from pytorch_lightning import LightningModule
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+from callbacks import DissectionCallback, FiguresCallback, SummaryCallback
+from datamodules import FeatureDataModule
+from uibe.errors import one_line_errors
+
+BOARD = {
+    "class_path": "pytorch_lightning.loggers.TensorBoardLogger",
+    # a run with hp_metric removes the metric columns of all other runs from the hparams tab
+    "init_args": {"save_dir": "runs", "name": "uibe", "default_hp_metric": False},
+}
+DEFAULTS = {
+    "model": {"class_path": "lightning_modules.BasisModule"},
+    "data": {"class_path": "datamodules.SyntheticDataModule"},
+}
+
+
+class TrainCLI(LightningCLI):
+    """The options of training; the defaults are those of the signatures and make up the default run."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Training only; evaluation is `evaluate.py`."""
+        return {"fit": LightningCLI.subcommands()["fit"]}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the callbacks' options, the one seed, and the default model and data."""
+        parser.add_lightning_class_args(DissectionCallback, "dissection")
+        parser.add_lightning_class_args(FiguresCallback, "figures")
+        parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        parser.link_arguments("seed_everything", "model.init_args.seed", compute_fn=int)
+        parser.link_arguments("seed_everything", "data.init_args.shuffle_seed", compute_fn=int)
+        parser.set_defaults(DEFAULTS)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line; without a subcommand, `fit`.
+
+    Args:
+        args: instead of `sys.argv`, for tests.
+    """
+    given = sys.argv[1:] if args is None else list(args)
+    if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help")):
+        given.insert(0, "fit")
+    if args is None:
+        sys.argv[1:] = given  # Lightning's launcher starts the other processes from here
+    with one_line_errors(debug="--debug" in given):
+        last = ModelCheckpoint(filename="last", enable_version_counter=False, save_on_exception=True)
+        TrainCLI(
+            LightningModule,
+            FeatureDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            trainer_defaults={
+                "max_epochs": 10,
+                "log_every_n_steps": 1,
+                "enable_model_summary": False,
+                "logger": BOARD,
+                "callbacks": [SummaryCallback(), last],
+            },
+            args=None if args is None else given,
+        )
+
+
+if __name__ == "__main__":
+    main()

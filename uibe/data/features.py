@@ -1,0 +1,197 @@
+"""Features and labels of a set of images at one layer, from a cache or straight from the backbone."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from uibe.data.broden import BrodenDataset, ImageLabels
+from uibe.data.cache import CacheKey, FeatureCache, fill
+from uibe.data.images import ImageFolderDataset
+from uibe.data.index import LabelTable
+from uibe.data.pixels import PixelBatchSampler, PixelDataset, RowBatchSampler
+from uibe.errors import DataError
+from uibe.modules.backbone import Backbone
+
+__all__ = ["FeatureStore", "cache_key", "fill_cache"]
+
+Images = BrodenDataset | ImageFolderDataset
+
+
+class _ImageRows(Dataset[Tensor]):
+    """Transformed images, a whole batch of rows an item."""
+
+    def __init__(self, images: Images, rows: Sequence[int]) -> None:
+        self.images, self.rows = images, rows
+
+    def __getitem__(self, positions: Sequence[int]) -> Tensor:
+        return torch.stack([self._image(self.rows[position]) for position in positions])
+
+    def _image(self, row: int) -> Tensor:
+        if self.images.transform is None:
+            raise TypeError("images need a transform to become tensors")
+        return self.images.transform(self.images.image(row))
+
+
+class _LabelledRows(Dataset[tuple[Tensor, list[ImageLabels]]]):
+    """Inputs (features or images) of a batch of rows with their labels."""
+
+    def __init__(self, inputs: Dataset[Tensor], labels: BrodenDataset, rows: Sequence[int]) -> None:
+        self.inputs, self.labels, self.rows = inputs, labels, rows
+
+    def __getitem__(self, positions: Sequence[int]) -> tuple[Tensor, list[ImageLabels]]:
+        return self.inputs[positions], [self.labels.labels(self.rows[position]) for position in positions]
+
+
+class _CachedRows(Dataset[Tensor]):
+    """Cached features of a batch of rows."""
+
+    def __init__(self, cache: FeatureCache, rows: Sequence[int]) -> None:
+        self.cache, self.rows = cache, rows
+
+    def __getitem__(self, positions: Sequence[int]) -> Tensor:
+        return self.cache.features([self.rows[position] for position in positions])
+
+
+class FeatureStore:
+    """Features of the splits of a data set, and labels where it has them.
+
+    Implements `uibe.metrics.dissection.LabelledFeatures`. Everything is yielded on the backbone's device.
+
+    Args:
+        images: all images, in the order of the cache's rows.
+        splits: rows of each split, by name.
+        backbone: computes features that are not cached.
+        cache: features of all images, or None to run the backbone each time.
+        batch_size: images a batch.
+        num_workers: processes that read images and labels.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        splits: Mapping[str, Sequence[int]],
+        backbone: Backbone,
+        cache: FeatureCache | None = None,
+        batch_size: int = 64,
+        num_workers: int = 0,
+    ) -> None:
+        self.images, self.splits, self.backbone, self.cache = images, splits, backbone, cache
+        self.batch_size, self.num_workers = batch_size, num_workers
+
+    @property
+    def concepts(self) -> LabelTable:
+        """The concepts that the labels name.
+
+        Raises:
+            DataError: if the images carry no labels.
+        """
+        return self._labelled().index.labels
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the images carry labels."""
+        return isinstance(self.images, BrodenDataset)
+
+    def rows(self, split: str) -> Sequence[int]:
+        """Rows of a split.
+
+        Raises:
+            DataError: if there is no such split.
+        """
+        if split not in self.splits:
+            raise DataError(f"split {split!r}: the data has only {', '.join(self.splits)}")
+        return self.splits[split]
+
+    def num_pixels(self, split: str) -> int:
+        """Number of feature pixels of a split."""
+        height, width = self.backbone.feature_size
+        return len(self.rows(split)) * height * width
+
+    def feature_batches(self, split: str) -> Iterator[Tensor]:
+        """`(N, D, H, W)` batches in the order of the rows."""
+        for inputs in self._loader(self._inputs(split), split):
+            yield self._features(inputs)
+
+    def labelled_batches(self, split: str) -> Iterator[tuple[Tensor, list[ImageLabels]]]:
+        """`(N, D, H, W)` batches with the labels of their images."""
+        rows = _LabelledRows(self._inputs(split), self._labelled(), self.rows(split))
+        for inputs, labels in self._loader(rows, split):
+            features = self._features(inputs)
+            yield features, [ImageLabels(*(part.to(features.device) for part in each)) for each in labels]
+
+    def training_loader(self, pixels_per_batch: int, passes: int, seed: int) -> DataLoader[Tensor]:
+        """Shuffled pixels `(P, D)` from the cache, or shuffled images `(N, 3, h, w)` without one."""
+        rows = self.rows("train")
+        if self.cache is not None:
+            pixels = PixelDataset(self.cache, rows)
+            return self._shuffled(pixels, len(pixels), pixels_per_batch, passes, seed)
+        height, width = self.backbone.feature_size
+        images_per_batch = max(1, pixels_per_batch // (height * width))
+        return self._shuffled(_ImageRows(self.images, rows), len(rows), images_per_batch, passes, seed)
+
+    def image(self, row: int) -> Image.Image:
+        """The decoded image of a row."""
+        return self.images.image(row)
+
+    def features_of(self, row: int) -> Tensor:
+        """`(1, D, H, W)` features of one row."""
+        rows = [row]
+        inputs = _CachedRows(self.cache, rows) if self.cache is not None else _ImageRows(self.images, rows)
+        return self._features(inputs[[0]])
+
+    def _shuffled(
+        self, data: Dataset[Tensor], size: int, batch_size: int, passes: int, seed: int
+    ) -> DataLoader[Tensor]:
+        sampler = PixelBatchSampler(size, batch_size, seed=seed, passes=passes)
+        return DataLoader(data, batch_size=None, sampler=sampler, num_workers=self.num_workers)
+
+    def _inputs(self, split: str) -> Dataset[Tensor]:
+        rows = self.rows(split)
+        return _CachedRows(self.cache, rows) if self.cache is not None else _ImageRows(self.images, rows)
+
+    def _loader(self, data: Dataset[Any], split: str) -> DataLoader[Any]:
+        sampler = RowBatchSampler(range(len(self.rows(split))), self.batch_size)
+        return DataLoader(data, batch_size=None, sampler=sampler, num_workers=self.num_workers)
+
+    def _features(self, inputs: Tensor) -> Tensor:
+        inputs = inputs.to(next(self.backbone.parameters()).device)
+        return inputs if self.cache is not None else self.backbone.features(inputs)
+
+    def _labelled(self) -> BrodenDataset:
+        if not isinstance(self.images, BrodenDataset):
+            raise DataError(f"{self.images.root}: images without labels; give a data set in Broden's format")
+        return self.images
+
+
+def cache_key(backbone: Backbone, layer: str, fingerprint: str, dtype: str) -> CacheKey:
+    """What the content of a feature cache depends on: weights, layer, preprocessing, images, dtype."""
+    return CacheKey(
+        weights=backbone.weights_sha256,
+        layer=layer,
+        preprocessing=repr(backbone.preprocessing.describe()),
+        images=fingerprint,
+        dtype=dtype,
+    )
+
+
+def fill_cache(
+    directory: str | Path,
+    key: CacheKey,
+    images: Images,
+    backbone: Backbone,
+    batch_size: int,
+    num_workers: int,
+) -> FeatureCache:
+    """Run the backbone once over all images, unless a cache with this key is there already."""
+    if FeatureCache.exists(directory, key):
+        return FeatureCache.open(directory, key)
+    store = FeatureStore(images, {"all": range(len(images))}, backbone, None, batch_size, num_workers)
+    batches: Iterable[Tensor] = store.feature_batches("all")
+    total = -(-len(images) // batch_size)
+    return fill(directory, key, len(images), track(batches, "features", total, transient=True))

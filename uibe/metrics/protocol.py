@@ -1,0 +1,86 @@
+"""One evaluation, the same in training and from a checkpoint: threshold policies, natural basis, scores."""
+
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+
+from uibe.functional.detectors import Detectors
+from uibe.functional.scores import DissectionScores
+from uibe.functional.tally import UNIONS, Union
+from uibe.metrics.dissection import Dissection, LabelledFeatures, dissect, with_quantile_thresholds
+
+__all__ = ["POLICIES", "EvaluationProtocol", "Policy", "describe", "evaluate"]
+
+Policy = Literal["learned", "quantile"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+
+
+class EvaluationProtocol(NamedTuple):
+    """How detectors are evaluated.
+
+    Attributes:
+        policies: `learned` takes the basis's own thresholds; `quantile` NetDissect's.
+        quantile: share of train pixels that exceed a quantile threshold.
+        union: rule for a detector's area.
+        natural: whether to evaluate the natural basis, at the quantile, beside the learned one.
+    """
+
+    policies: tuple[Policy, ...] = POLICIES
+    quantile: float = 0.005
+    union: Union = "annotated"
+    natural: bool = True
+
+    def check(self) -> "EvaluationProtocol":
+        """Return the protocol itself.
+
+        Raises:
+            ValueError: if a policy, the union or the quantile is out of range.
+        """
+        if not self.policies or set(self.policies) - set(POLICIES):
+            raise ValueError(f"thresholds: expected some of {', '.join(POLICIES)}, got {list(self.policies)}")
+        if self.union not in UNIONS:
+            raise ValueError(f"union: expected one of {', '.join(UNIONS)}, got {self.union!r}")
+        if not 0 < self.quantile < 1:
+            raise ValueError(f"quantile: expected a share between 0 and 1, got {self.quantile}")
+        return self
+
+
+def evaluate(
+    learned: Detectors, data: LabelledFeatures, protocol: EvaluationProtocol, known: Dissection | None = None
+) -> dict[str, Dissection]:
+    """Dissect a basis under each threshold policy, and the natural basis beside it, in one pass.
+
+    Args:
+        learned: the basis in raw feature space.
+        data: labelled features.
+        protocol: policies, quantile, union.
+        known: the natural basis's dissection where it is known already; it does not change.
+
+    Returns:
+        Dissections by name: the policies, then `natural`.
+    """
+    sets: dict[str, Detectors] = {}
+    for policy in protocol.policies:
+        quantile = policy == "quantile"
+        sets[policy] = (
+            with_quantile_thresholds(data, learned.directions, protocol.quantile) if quantile else learned
+        )
+    if protocol.natural and known is None:
+        natural = torch.eye(learned.directions.shape[1], device=learned.directions.device)
+        sets["natural"] = with_quantile_thresholds(data, natural, protocol.quantile)
+    results = dissect(sets, data, protocol.union)
+    return {**results, "natural": known} if protocol.natural and known is not None else results
+
+
+def describe(dissection: Dissection) -> dict[str, Any]:
+    """Scores as plain Python for JSON and checkpoints: `S1, S2, interpretable, unique`, per category."""
+    per_category = {name: _plain(scores) for name, scores in dissection.category_scores().items()}
+    return {
+        **_plain(dissection.scores()),
+        "firing_rate": float(dissection.firing_rate.mean()),
+        "categories": per_category,
+    }
+
+
+def _plain(scores: DissectionScores) -> dict[str, float | int]:
+    return dict(scores._asdict())

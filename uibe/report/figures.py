@@ -1,0 +1,43 @@
+"""Pictures of detectors."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from uibe.functional.tally import upsample
+
+__all__ = ["detector_figure"]
+
+_OUTLINE = "#ffd400"
+_SIZE = 224
+
+
+def detector_figure(images: Sequence[Image.Image], maps: Tensor, threshold: float, caption: str) -> Figure:
+    """One detector's images in a row, its mask outlined and everything outside it dimmed.
+
+    Args:
+        images: RGB images.
+        maps: `(n, h, w)` projections of these images.
+        threshold: the detector fires strictly above it.
+        caption: title, for instance label, category and IoU.
+
+    Example:
+        >>> import torch
+        >>> figure = detector_figure([Image.new("RGB", (8, 8))], torch.eye(2)[None], 0.5, "sky (object)")
+        >>> len(figure.axes)
+        1
+    """
+    figure = Figure(figsize=(2.2 * len(images), 2.5), layout="constrained")
+    axes = figure.subplots(1, len(images), squeeze=False)[0]
+    masks = (upsample(maps.cpu(), (_SIZE, _SIZE)) > threshold).numpy()
+    for axis, image, mask in zip(axes, images, masks, strict=True):
+        picture = np.asarray(image.resize((_SIZE, _SIZE))) / 255
+        axis.imshow(np.where(mask[..., None], picture, 0.35 * picture + 0.25))
+        if mask.any() and not mask.all():
+            axis.contour(mask, levels=[0.5], colors=_OUTLINE, linewidths=1.5)
+        axis.set_axis_off()
+    figure.suptitle(caption, fontsize=10)
+    return figure

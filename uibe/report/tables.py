@@ -1,0 +1,54 @@
+"""Tables for the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+__all__ = ["history_table", "score_table"]
+
+_COLUMNS = (("S1", ".2f"), ("S2", ".2f"), ("interpretable", "d"), ("unique", "d"))
+
+
+def history_table(history: Sequence[Mapping[str, Any]]) -> Table:
+    """S1 and S2 of every dissected epoch under each threshold policy, beside the natural basis.
+
+    Args:
+        history: an entry an epoch: `epoch`, and scores by name, as `uibe.metrics.protocol.describe` gives.
+
+    Example:
+        >>> scores = {"S1": 1.0, "S2": 0.5, "interpretable": 3, "unique": 2}
+        >>> history_table([{"epoch": 0, "learned": scores}]).row_count
+        1
+    """
+    names = [name for name in history[0] if name != "epoch"]
+    table = Table(title="S1 and S2 on the validation split, by epoch")
+    table.add_column("epoch", justify="right")
+    for name in names:
+        table.add_column(f"{name} S1", justify="right")
+        table.add_column(f"{name} S2", justify="right")
+    for entry in history:
+        cells = [f"{entry[name][key]:.2f}" for name in names for key in ("S1", "S2")]
+        table.add_row(str(entry["epoch"]), *cells)
+    return table
+
+
+def score_table(scores: Mapping[str, Mapping[str, Any]]) -> Table:
+    """S1, S2, interpretable and unique detectors of several evaluations, a row each, then by category.
+
+    Example:
+        >>> scores = {"S1": 1.0, "S2": 0.5, "interpretable": 3, "unique": 2}
+        >>> score_table({"learned": {**scores, "categories": {"object": scores}}}).row_count
+        2
+    """
+    table = Table(title="Scores on the validation split")
+    table.add_column("basis")
+    table.add_column("category")
+    for name, _ in _COLUMNS:
+        table.add_column(name, justify="right")
+    for basis, values in scores.items():
+        for category, row in {"all": values, **values["categories"]}.items():
+            cells = [format(row[name], spec) for name, spec in _COLUMNS]
+            table.add_row(basis, category, *cells, end_section=False)
+        table.add_section()
+    return table
