@@ -39,7 +39,9 @@ class BasisModule(LightningModule):
         standardization: of the features, see `uibe.modules.standardizer`.
         rotation_map: from generator to rotation.
         start: rotation to begin with.
-        start_firing: share of the training pixels that exceed each starting threshold.
+        start_firing: share of the training pixels that exceed each starting threshold; null for 0.05, and
+            for 16 / D in layers so wide that more than 16 detectors would fire at a pixel: from there the
+            losses lead into a dense solution.
         margin: M at the start.
         gamma: sharpening exponent of the inactive-classifier term.
         tau: share of all pixels to spread over the detectors.
@@ -75,7 +77,7 @@ class BasisModule(LightningModule):
         standardization: Literal["none", "zscore", "whiten"] = "zscore",
         rotation_map: Literal["cayley", "matrix_exp", "householder"] = "cayley",
         start: Literal["identity", "random", "pca"] = "identity",
-        start_firing: float = 0.05,
+        start_firing: float | None = None,
         margin: float = 0.3,
         gamma: float = 2.0,
         tau: float = 0.9,
@@ -117,7 +119,7 @@ class BasisModule(LightningModule):
         directions = self.basis.rotation().detach()
         projections = (self.basis.standardizer(pixels) @ directions.T for pixels in batches())
         total = data.num_pixels("train")
-        self.basis.start_thresholds(column_quantiles(projections, self.hparams.start_firing, total))
+        self.basis.start_thresholds(column_quantiles(projections, self._start_firing(), total))
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """The weighted loss of a batch of pixels `(P, D)`, or of images `(N, 3, h, w)`."""
@@ -203,6 +205,10 @@ class BasisModule(LightningModule):
             raise MismatchError("checkpoint: not one of this version of uibe; update, or train it again")
         self.backbone.verify_weights(recorded["weights_sha256"])
 
+    def _start_firing(self) -> float:
+        given: float | None = self.hparams.start_firing
+        return min(0.05, 16 / self.basis.num_features) if given is None else given
+
     def _moments(self, batches: Iterator[Tensor]) -> Moments:
         full = self.hparams.standardization == "whiten" or self.hparams.start == "pca"
         moments = RunningMoments(self.basis.num_features, full).to(self.device)
@@ -234,7 +240,7 @@ def _pixels_of(batches: Callable[[], Iterator[Tensor]]) -> Callable[[], Iterator
 def _check_ranges(options: Any) -> None:  # noqa: ANN401 - Lightning's attribute dictionary
     """Refuse options that would give a meaningless loss, naming the option."""
     rules = {
-        "start_firing": 0 <= options.start_firing < 1,
+        "start_firing": options.start_firing is None or 0 <= options.start_firing < 1,
         "gamma": options.gamma > 0,
         "tau": 0 <= options.tau <= 1,
         "lr": options.lr > 0,

@@ -165,7 +165,7 @@ class InterpretableBasis(nn.Module):
             "rotation_map": self.rotation.rotation_map,
             "mean": json.dumps(self.standardizer.mean.tolist()),
             "sd": json.dumps([value if math.isfinite(value) else 0.0 for value in deviation.tolist()]),
-            "margin": repr(float(self.margin)),
+            "margin": repr(self.margin.item()),
         }
 
     @classmethod

@@ -1,0 +1,70 @@
+"""Reading checkpoints without a trainer, and without running anything that they name."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_modules.basis import CHECKPOINT_FORMAT, BasisModule
+from uibe.errors import ConfigError, MismatchError
+from uibe.modules.basis import InterpretableBasis
+
+__all__ = ["basis_from", "hyper_parameters", "module_from", "read_checkpoint"]
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint of `train.py` onto the CPU, tensors and plain types only.
+
+    Raises:
+        ConfigError: if there is no such file.
+        MismatchError: if it is damaged, or is not such a checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"ckpt_path: {path}: no such file; give a checkpoint that train.py wrote")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+        reason = (str(error).splitlines() or ["unreadable"])[0]
+        raise MismatchError(f"{path}: damaged or no checkpoint ({reason}); take an earlier one") from error
+    recorded = checkpoint.get("uibe") if isinstance(checkpoint, dict) else None
+    if recorded is None:
+        raise MismatchError(f"{path}: not a checkpoint of this project; give one that train.py wrote")
+    if recorded["format"] > CHECKPOINT_FORMAT:
+        raise MismatchError(f"{path}: format {recorded['format']} is newer than this version's; update uibe")
+    return dict(checkpoint)
+
+
+def hyper_parameters(checkpoint: dict[str, Any], which: str = "hyper_parameters") -> dict[str, Any]:
+    """The arguments that a module or data module was made with, less Lightning's own notes."""
+    return {name: value for name, value in checkpoint.get(which, {}).items() if not name.startswith("_")}
+
+
+def module_from(checkpoint: dict[str, Any], weights: str | None = None) -> BasisModule:
+    """Build the module of a checkpoint; the backbone's weights are verified.
+
+    Args:
+        checkpoint: from `read_checkpoint`.
+        weights: where the backbone's weights are now, if not where they were.
+
+    Raises:
+        MismatchError: if the backbone's weights differ from the recorded ones.
+    """
+    options = hyper_parameters(checkpoint)
+    module = BasisModule(**(options if weights is None else {**options, "weights": weights}))
+    module.on_load_checkpoint(checkpoint)
+    module.load_state_dict(checkpoint["state_dict"])
+    return module.eval()
+
+
+def basis_from(checkpoint: dict[str, Any]) -> InterpretableBasis:
+    """The basis alone, without its backbone."""
+    options, state = hyper_parameters(checkpoint), checkpoint["state_dict"]
+    tensors = {
+        name.removeprefix("basis."): value for name, value in state.items() if name.startswith("basis.")
+    }
+    kind, rotation_map = options["standardization"], options["rotation_map"]
+    basis = InterpretableBasis(len(tensors["thresholds"]), kind, rotation_map)
+    basis.load_state_dict(tensors)
+    return basis.eval()

@@ -1,0 +1,89 @@
+"""Upper quantiles of a stream are exact order statistics."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.references import quantiles as reference
+from uibe.functional.quantiles import column_quantiles, merge_largest
+
+shares = st.sampled_from([0.0, 0.005, 0.05, 0.2, 0.5, 0.99])
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    rows=st.integers(1, 60),
+    columns=st.integers(1, 4),
+    batch=st.integers(1, 60),
+    share=shares,
+    seed=st.integers(0, 10**6),
+    levels=st.sampled_from([1, 3, 1000]),
+)
+def test_equals_sorting_for_any_size_split_order_and_ties(
+    rows: int, columns: int, batch: int, share: float, seed: int, levels: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randint(levels, (rows, columns), generator=generator).float() / 8
+    found = column_quantiles(values.split(batch), share, rows)
+    assert found.tolist() == reference.column_quantiles(values.numpy(), share)
+    assert bool(((values > found).sum(0) <= share * rows).all())  # at most the share lies strictly above
+    assert bool(((values >= found).sum(0) > share * rows).all())  # and it is the lowest such value
+    shuffled = values[torch.randperm(rows, generator=generator)]
+    assert torch.equal(column_quantiles(shuffled.split(max(1, rows // 2)), share, rows), found)
+
+
+def test_equals_numpy_partition() -> None:
+    values = torch.randn(1003, 3, generator=torch.Generator().manual_seed(0))
+    position = 1003 - 1 - 5  # floor(0.005 * 1003) = 5 rows lie above
+    expected = np.partition(values.numpy(), position, axis=0)[position]
+    assert np.array_equal(column_quantiles(values.split(100), 0.005, 1003).numpy(), expected)
+
+
+def test_by_hand() -> None:
+    # ten rows, share 0.25: floor(2.5) = 2 rows may lie above; the third largest of 1..10 is 8,
+    # of 5,5,5,4,...: 5, of which none lies strictly above
+    columns = torch.tensor([[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], [5, 5, 5, 4, 3, 2, 1, 0, 0, 0]])
+    rows = columns.T.float()
+    assert column_quantiles([rows], 0.25, 10).tolist() == [8.0, 5.0]
+    assert reference.column_quantiles(rows.numpy(), 0.25) == [8.0, 5.0]
+
+
+def test_one_row_is_its_own_quantile() -> None:
+    assert column_quantiles([torch.tensor([[3.0, -1.0]])], 0.9, 1).tolist() == [3.0, -1.0]
+
+
+def test_share_zero_is_the_maximum() -> None:
+    values = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(column_quantiles(values.split(7), 0.0, 50), values.amax(0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dtype_is_kept(dtype: torch.dtype) -> None:
+    assert column_quantiles([torch.ones(3, 2, dtype=dtype)], 0.1, 3).dtype == dtype
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
+def test_share_out_of_range_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match=r"expected a share in \[0, 1\)"):
+        column_quantiles([torch.ones(3, 1)], share, 3)
+
+
+@pytest.mark.parametrize("total", [2, 4])
+def test_wrong_number_of_rows_is_refused(total: int) -> None:
+    with pytest.raises(ValueError, match=f"expected {total} rows to take a quantile of, got 3"):
+        column_quantiles([torch.ones(3, 1)], 0.1, total)
+
+
+def test_no_batches_and_nan_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected 3 rows to take a quantile of, got 0"):
+        column_quantiles([], 0.1, 3)
+    with pytest.raises(ValueError, match="got NaN"):
+        column_quantiles([torch.tensor([[1.0], [float("nan")]])], 0.1, 2)
+
+
+def test_merging_the_largest_commutes() -> None:
+    a, b = torch.tensor([[5.0, 1.0]]), torch.tensor([[3.0, 4.0, 4.5]])
+    assert torch.equal(merge_largest(a, b, 3), merge_largest(b, a, 3))
+    assert merge_largest(None, a, 1).tolist() == [[5.0]]

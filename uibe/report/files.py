@@ -1,0 +1,87 @@
+"""Files for other programs: JSON and CSV, never left half written under their final name."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from uibe.errors import DataError
+from uibe.metrics.dissection import Dissection
+
+__all__ = ["detector_rows", "output_folder", "write_csv", "write_json"]
+
+
+def output_folder(path: str | Path) -> Path:
+    """Make a folder for results.
+
+    Raises:
+        DataError: if it cannot be made.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"out: {folder}: cannot be made ({error.strerror}); give another --out") from error
+    return folder
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON; floats keep every digit.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder, "a.json"), {"S1": 0.1})
+        ...     Path(folder, "a.json").read_text().split()
+        ['{', '"S1":', '0.1', '}']
+    """
+    _write(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows under the names of the first one."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    _write(path, text.getvalue())
+
+
+def detector_rows(dissection: Dissection, concepts: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each detector: direction, label, category, IoU on both splits, threshold, firing rate.
+
+    Args:
+        dissection: labelled and scored detectors.
+        concepts: names of the C concepts.
+    """
+    columns = (each.tolist() for each in (dissection.labels, *_figures(dissection)))
+    return [
+        {
+            "direction": direction,
+            "label": concepts[label],
+            "category": dissection.category_names[int(dissection.categories[label])],
+            "iou_train": iou_train,
+            "iou_val": iou_val,
+            "threshold": threshold,
+            "firing_rate": firing_rate,
+        }
+        for direction, (label, iou_train, iou_val, threshold, firing_rate) in enumerate(
+            zip(*columns, strict=True)
+        )
+    ]
+
+
+def _figures(dissection: Dissection) -> tuple[Any, ...]:
+    return dissection.iou_train, dissection.iou_val, dissection.thresholds, dissection.firing_rate
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DataError(f"{path}: cannot be written ({error.strerror}); give another --out") from error
