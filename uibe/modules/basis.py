@@ -20,6 +20,17 @@ from uibe.modules.standardizer import Standardization, Standardizer
 
 __all__ = ["InterpretableBasis"]
 
+_TENSORS = (
+    "directions",
+    "thresholds",
+    "rotation",
+    "standardized_thresholds",
+    "mean",
+    "transform",
+    "margin",
+    "log_margin",
+)
+
 
 class InterpretableBasis(nn.Module):
     """Directions, thresholds and margin of UIBE: `y = sigmoid((w_i . z - b_i) / M)`, z standardized.
@@ -133,7 +144,7 @@ class InterpretableBasis(nn.Module):
 
         Tensors `directions (I, D)` and `thresholds (I,)` are in raw feature space: detector i fires at a
         pixel where `directions[i] . x > thresholds[i]`. The rest restores the basis exactly: `rotation`,
-        `standardized_thresholds`, `mean`, `transform`, `margin`.
+        `standardized_thresholds`, `mean`, `transform`, `log_margin`; `margin` is its exponential.
 
         Args:
             path: the file; written under a temporary name first, so that nothing partial is left.
@@ -148,6 +159,7 @@ class InterpretableBasis(nn.Module):
             "mean": self.standardizer.mean,
             "transform": self.standardizer.transform,
             "margin": self.margin.detach(),
+            "log_margin": self.log_margin.detach(),
         }
         partial = path.with_name(path.name + ".partial")
         described = {**self._describe(), **(metadata or {})}
@@ -178,8 +190,9 @@ class InterpretableBasis(nn.Module):
         """
         tensors, metadata = _read(Path(path))
         kind, rotation_map = metadata["standardization"], metadata["rotation_map"]
-        basis = cls(len(tensors["thresholds"]), kind, rotation_map, float(tensors["margin"]))
+        basis = cls(len(tensors["thresholds"]), kind, rotation_map)
         with torch.no_grad():
+            basis.log_margin.copy_(tensors["log_margin"])
             basis.standardizer.mean.copy_(tensors["mean"])
             basis.standardizer.transform.copy_(tensors["transform"])
             basis.standardizer.fitted.fill_(True)
@@ -193,7 +206,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ConfigError(f"{path}: no such file; expected a basis written by `evaluate.py export`")
     try:
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, _checked(file.metadata() or {})  # noqa: SIM118
+            metadata = _checked(file.metadata() or {})
+            return {name: file.get_tensor(name) for name in _TENSORS}, metadata
     except (SafetensorError, KeyError) as error:
         raise MismatchError(f"{path}: expected a basis written by `evaluate.py export`: {error}") from error
 
