@@ -38,14 +38,22 @@ def one_line_errors(debug: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except (ConfigError, DataError, MismatchError) as error:
-        if debug:
+    except Exception as error:
+        ours = _ours(error)
+        if debug or ours is None:
             raise
-        sys.stderr.write(f"error: {_last_line(error)}\n")
+        sys.stderr.write(f"error: {_last_line(ours)}\n")
         raise SystemExit(1) from None
 
 
-def _last_line(error: Exception) -> str:
+def _ours(error: BaseException | None) -> BaseException | None:
+    """The one of our errors that caused this one: jsonargparse wraps what a constructor raises."""
+    while error is not None and not isinstance(error, ConfigError | DataError | MismatchError):
+        error = error.__cause__
+    return error
+
+
+def _last_line(error: BaseException) -> str:
     """The message; a worker process prepends its traceback and the error's name."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
     return line.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
