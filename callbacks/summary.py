@@ -23,7 +23,8 @@ class SummaryCallback(Callback):
         Only the summaries are written: a metric logged here would put a false point into its curve.
         """
         metrics = {f"{name}/{key}": 0 for name in _policies(trainer) for key in ("S1", "S2", "unique")}
-        options = {key: _scalar(value) for key, value in pl_module.hparams.items()}
+        given = {key: value for key, value in pl_module.hparams.items() if value is not None}
+        options = {key: _scalar(value) for key, value in given.items() if not key.startswith("_")}
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
                 for summary in hparams(options, metrics):

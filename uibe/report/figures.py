@@ -13,10 +13,11 @@ __all__ = ["detector_figure"]
 
 _OUTLINE = "#ffd400"
 _SIZE = 224
+_COLUMNS = 3
 
 
 def detector_figure(images: Sequence[Image.Image], maps: Tensor, threshold: float, caption: str) -> Figure:
-    """One detector's images in a row, its mask outlined and everything outside it dimmed.
+    """One detector's images, three in a row, its mask outlined and everything outside it dimmed.
 
     Args:
         images: RGB images.
@@ -30,10 +31,14 @@ def detector_figure(images: Sequence[Image.Image], maps: Tensor, threshold: floa
         >>> len(figure.axes)
         1
     """
-    figure = Figure(figsize=(2.2 * len(images), 2.5), layout="constrained")
-    axes = figure.subplots(1, len(images), squeeze=False)[0]
+    columns = min(_COLUMNS, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(2.2 * columns, 2.2 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
     masks = (upsample(maps.cpu(), (_SIZE, _SIZE)) > threshold).numpy()
-    for axis, image, mask in zip(axes, images, masks, strict=True):
+    for axis in axes[len(images) :]:
+        axis.remove()
+    for axis, image, mask in zip(axes, images, masks, strict=False):
         picture = np.asarray(image.resize((_SIZE, _SIZE))) / 255
         axis.imshow(np.where(mask[..., None], picture, 0.35 * picture + 0.25))
         if mask.any() and not mask.all():
