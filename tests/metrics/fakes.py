@@ -1,0 +1,55 @@
+"""Labelled features held in memory, written out by hand."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from uibe.data.broden import ImageLabels
+
+__all__ = ["FakeConcepts", "FakeFeatures", "Split", "image_labels"]
+
+
+class FakeConcepts(NamedTuple):
+    """Names of C concepts, the category of each, names of K categories."""
+
+    names: Sequence[str]
+    category: Tensor
+    categories: Sequence[str]
+
+
+class Split(NamedTuple):
+    """`(N, D, H, W)` features and the labels of the N images."""
+
+    features: Tensor
+    labels: list[ImageLabels]
+
+
+class FakeFeatures:
+    """Implements `uibe.metrics.dissection.LabelledFeatures`; counts its passes over the labels."""
+
+    def __init__(self, concepts: FakeConcepts, train: Split, val: Split, batch_size: int = 2) -> None:
+        self.concepts = concepts
+        self.splits = {"train": train, "val": val}
+        self.batch_size = batch_size
+        self.passes: list[str] = []
+
+    def num_pixels(self, split: str) -> int:
+        return self.splits[split].features[:, 0].numel()
+
+    def feature_batches(self, split: str) -> Iterator[Tensor]:
+        yield from self.splits[split].features.split(self.batch_size)
+
+    def labelled_batches(self, split: str) -> Iterator[tuple[Tensor, list[ImageLabels]]]:
+        self.passes.append(split)
+        features, labels = self.splits[split]
+        for start in range(0, len(features), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            yield features[part], labels[part]
+
+
+def image_labels(plane: Sequence[Sequence[int]], image_wide: Sequence[int] = ()) -> ImageLabels:
+    """One plane of codes, and image-wide concepts; both of two categories are annotated."""
+    wide = torch.tensor(image_wide, dtype=torch.int64)
+    return ImageLabels(torch.tensor([plane], dtype=torch.int32), wide, torch.tensor([True, True]))
