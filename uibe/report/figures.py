@@ -38,7 +38,7 @@ def detector_figure(images: Sequence[Image.Image], maps: Tensor, threshold: floa
     masks = (upsample(maps.cpu(), (_SIZE, _SIZE)) > threshold).numpy()
     for axis in axes[len(images) :]:
         axis.remove()
-    for axis, image, mask in zip(axes, images, masks, strict=False):
+    for axis, image, mask in zip(axes[: len(images)], images, masks, strict=True):
         picture = np.asarray(image.resize((_SIZE, _SIZE))) / 255
         axis.imshow(np.where(mask[..., None], picture, 0.35 * picture + 0.25))
         if mask.any() and not mask.all():
