@@ -67,8 +67,9 @@ def score(
     """
     checkpoint = read_checkpoint(ckpt_path)
     protocol = _protocol(checkpoint, thresholds, quantile, union)
+    where = _device(device)
     folder = output_folder(out)
-    module = module_from(checkpoint, weights).to(torch.device(device))
+    module = module_from(checkpoint, weights).to(where)
     store = _open(checkpoint, data or DataOptions(), module.backbone)
     results = evaluate(module.basis.detectors(), store, protocol)
     primary, *others = results
@@ -137,6 +138,14 @@ def _protocol(
         return protocol._replace(**{key: value for key, value in given.items() if value is not None}).check()
     except ValueError as error:
         raise ConfigError(f"--{error}") from error
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.zeros((), device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts that it has it
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--device: {name!r} cannot be used here ({reason}); try cpu") from error
 
 
 def _open(checkpoint: dict[str, Any], overrides: DataOptions, backbone: Any) -> FeatureStore:  # noqa: ANN401

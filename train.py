@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 from pytorch_lightning import LightningModule
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from callbacks import DissectionCallback, FiguresCallback, SummaryCallback
 from datamodules import FeatureDataModule
+from lightning_modules.checkpoint import read_checkpoint
 from uibe.errors import one_line_errors
 
 BOARD = {
@@ -20,6 +21,7 @@ DEFAULTS = {
     "model": {"class_path": "lightning_modules.BasisModule"},
     "data": {"class_path": "datamodules.SyntheticDataModule"},
 }
+SEARCHED = ("best", "last", "hpc", "registry")  # checkpoints that Lightning looks for itself
 
 
 class TrainCLI(LightningCLI):
@@ -38,6 +40,13 @@ class TrainCLI(LightningCLI):
         parser.link_arguments("seed_everything", "model.init_args.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "data.init_args.shuffle_seed", compute_fn=int)
         parser.set_defaults(DEFAULTS)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Read a given checkpoint before Lightning does, which would answer a wrong one with a traceback."""
+        super().parse_arguments(parser, args)
+        path = self.config[self.config.subcommand].get("ckpt_path")
+        if path and path not in SEARCHED:
+            read_checkpoint(path)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -43,6 +43,8 @@ class DissectionCallback(Callback):
             self.protocol = EvaluationProtocol(policies, quantile, union, natural).check()
         except ValueError as error:
             raise ConfigError(f"dissection.{error}") from error
+        if every_n_epochs < 0:
+            raise ConfigError(f"dissection.every_n_epochs: expected at least 0, got {every_n_epochs}")
         self.every_n_epochs = every_n_epochs
         self.history: list[dict[str, Any]] = []
         self.latest: dict[str, Dissection] = {}

@@ -31,7 +31,7 @@ class FeatureDataModule(LightningDataModule):
         shuffle_seed: of the order of pixels.
 
     Raises:
-        ConfigError: if a number is not positive.
+        ConfigError: if a number is out of range.
     """
 
     def __init__(
@@ -47,9 +47,10 @@ class FeatureDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        for name in ("batch_size", "pixels_per_batch", "passes_per_epoch"):
-            if self.hparams[name] < 1:
-                raise ConfigError(f"data.{name}: expected at least 1, got {self.hparams[name]}")
+        least = {"batch_size": 1, "pixels_per_batch": 1, "passes_per_epoch": 1, "num_workers": 0}
+        for name, bound in least.items():
+            if self.hparams[name] < bound:
+                raise ConfigError(f"data.{name}: expected at least {bound}, got {self.hparams[name]}")
         self._store: FeatureStore | None = None
 
     @abstractmethod
