@@ -6,6 +6,7 @@ An error is one line; `--debug` shows its traceback.
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from inspect import signature
 from typing import Any, Literal
 
 import torch
@@ -23,13 +24,15 @@ from uibe.report.tables import score_table
 
 DATA_MODULES = {cls.__name__: cls for cls in (BrodenDataModule, ImageFolderDataModule, SyntheticDataModule)}
 
+BRODEN_OPTIONS = {*signature(FeatureDataModule).parameters, *signature(BrodenDataModule).parameters}
+
 
 @dataclass
 class DataOptions:
     """Where the data is, if not where it was in training.
 
     Args:
-        root: folder of the data set; a checkpoint learned on unlabelled images is scored on this one.
+        root: folder in Broden's format to score on, whatever the basis was learned on.
         cache_dir: folder of the feature caches.
         batch_size: images a batch.
         num_workers: processes that read images and labels.
@@ -153,10 +156,11 @@ def _open(checkpoint: dict[str, Any], overrides: DataOptions, backbone: Any) -> 
     options = hyper_parameters(checkpoint, "datamodule_hyper_parameters")
     options.update({name: value for name, value in asdict(overrides).items() if value is not None})
     name = checkpoint["uibe"]["datamodule"]
-    if name == "ImageFolderDataModule":
-        if overrides.root is None:
-            raise ConfigError("data.root: learned on images without labels; give a folder in Broden's format")
+    if overrides.root is not None:  # may hold any data in Broden's format, as rendered sets are too
         name = "BrodenDataModule"
+        options = {key: value for key, value in options.items() if key in BRODEN_OPTIONS}
+    elif name == "ImageFolderDataModule":
+        raise ConfigError("data.root: learned on images without labels; give a folder in Broden's format")
     if name not in DATA_MODULES:
         raise ConfigError(f"checkpoint: data module {name!r} is not one of {', '.join(DATA_MODULES)}")
     datamodule: FeatureDataModule = DATA_MODULES[name](**options)
