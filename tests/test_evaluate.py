@@ -167,13 +167,25 @@ def test_quantile_sets_the_firing_rate(trained: Run, tmp_path: Path) -> None:
     assert _json(tmp_path)["quantile"] == 0.1
 
 
-def test_union_on_demand(trained: Run, scored: Path, tmp_path: Path) -> None:
-    options = ["--union", "netdissect-lite"]
-    outcome = run_evaluate("score", "--ckpt_path", trained.path, "--out", tmp_path, *options)
+def test_union_on_demand(trained: Run, broden_root: Path, tmp_path: Path) -> None:
+    sparse = ["--data.root", broden_root, "--data.cache_dir", tmp_path / "cache"]  # few pixels are labelled
+    areas = []
+    for union in ("annotated", "netdissect-lite"):
+        out = ["--out", tmp_path / union, "--union", union]
+        outcome = run_evaluate("score", "--ckpt_path", trained.path, *out, *sparse)
+        assert outcome.code == 0, outcome.err
+        assert _json(tmp_path / union)["union"] == union
+        areas.append([row["iou_train"] for row in _rows(tmp_path / union)])
+    pairs = list(zip(*areas, strict=True))
+    assert all(float(lite) >= float(annotated) for annotated, lite in pairs)  # areas of fewer images
+    assert areas[0] != areas[1]
+
+
+def test_labelled_data_of_another_kind_can_be_scored(trained: Run, broden_root: Path, tmp_path: Path) -> None:
+    data = ["--data.root", broden_root, "--data.cache_dir", tmp_path / "cache"]
+    outcome = run_evaluate("score", "--ckpt_path", trained.path, "--out", tmp_path / "out", *data)
     assert outcome.code == 0, outcome.err
-    assert _json(tmp_path)["union"] == "netdissect-lite"
-    found, expected = (_json(folder)["others"]["quantile"] for folder in (tmp_path, scored))
-    assert found["S1"] > expected["S1"]  # areas are counted in fewer images
+    assert set(_json(tmp_path / "out")["categories"]) == {"color", "object", "part", "scene", "texture"}
 
 
 def test_basis_learned_without_labels_is_scored_on_labelled_images(

@@ -1,0 +1,179 @@
+"""Wiring: what is opened, how often, and which cache is found."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from datamodules import BrodenDataModule, FeatureDataModule, ImageFolderDataModule, SyntheticDataModule
+from tests.running import Bench, Run
+from uibe.errors import ConfigError, DataError, MismatchError
+from uibe.modules.backbone import Backbone
+
+SMALL_CNN = "uibe.modules.small_cnn:small_cnn"
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    """The default network at its default layer."""
+    return Backbone(SMALL_CNN, "package:uibe.assets", "features.4", image_size=48)
+
+
+def test_data_is_opened_once(backbone: Backbone, broden_root: Path, tmp_path: Path) -> None:
+    data = BrodenDataModule(str(broden_root), cache_dir=str(tmp_path / "cache"))
+    store = data.open(backbone)
+    shutil.rmtree(broden_root)
+    assert data.open(backbone) is store
+    assert data.features is store
+
+
+def test_features_before_opening_are_refused(broden_root: Path) -> None:
+    with pytest.raises(RuntimeError, match="open"):
+        _ = BrodenDataModule(str(broden_root)).features
+
+
+def test_cache_is_filled_once(
+    backbone: Backbone, broden_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    run = Backbone.features
+
+    def count(self: Backbone, images: torch.Tensor) -> torch.Tensor:
+        calls.append(len(images))
+        return run(self, images)
+
+    monkeypatch.setattr(Backbone, "features", count)
+    for _ in range(2):
+        store = BrodenDataModule(str(broden_root), cache_dir=str(tmp_path)).open(backbone)
+        assert len(list(store.feature_batches("train"))) == 1
+    assert calls == [4]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"layer": "features.3"},
+        {"weights": None},
+        {"image_size": 64},
+        {"mean": [0.5, 0.5, 0.5]},
+        {"input_range": [-1.0, 1.0]},
+    ],
+)
+def test_another_backbone_has_another_cache(
+    backbone: Backbone, broden_root: Path, tmp_path: Path, other: dict[str, object]
+) -> None:
+    options = {"weights": "package:uibe.assets", "layer": "features.4", "image_size": 48, **other}
+    differing = Backbone(SMALL_CNN, **options)  # type: ignore[arg-type]
+    first, second = (_open(broden_root, tmp_path / "cache", net) for net in (backbone, differing))
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert first.shape != second.shape or not torch.equal(first, second)
+
+
+def test_other_images_have_another_cache(backbone: Backbone, broden_root: Path, tmp_path: Path) -> None:
+    before = _open(broden_root, tmp_path / "cache", backbone)
+    shutil.copy(broden_root / "images/b/2.jpg", broden_root / "images/a/0.jpg")
+    assert not torch.equal(_open(broden_root, tmp_path / "cache", backbone), before)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_other_labels_share_the_cache(backbone: Backbone, broden_root: Path, tmp_path: Path) -> None:
+    for categories in (None, ["object"]):
+        data = BrodenDataModule(str(broden_root), categories, cache_dir=str(tmp_path / "cache"))
+        data.open(backbone)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_half_precision_is_another_cache_of_nearly_the_same(
+    backbone: Backbone, broden_root: Path, tmp_path: Path
+) -> None:
+    exact, half = (
+        _open(broden_root, tmp_path / "cache", backbone, cache_dtype=dtype)
+        for dtype in ("float32", "float16")
+    )
+    assert not torch.equal(exact, half)
+    assert torch.allclose(exact, half, rtol=1e-3, atol=1e-4)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_cache_and_backbone_agree(backbone: Backbone, broden_root: Path, tmp_path: Path) -> None:
+    cached = _open(broden_root, tmp_path, backbone)
+    fresh = _open(broden_root, tmp_path, backbone, cache=False, batch_size=1)
+    assert torch.allclose(cached, fresh, rtol=1e-4, atol=1e-5)
+
+
+def test_worker_processes_read_the_same(backbone: Backbone, broden_root: Path, tmp_path: Path) -> None:
+    own = _open(broden_root, tmp_path / "own", backbone)
+    workers = _open(broden_root, tmp_path / "workers", backbone, num_workers=1)
+    assert torch.equal(own, workers)
+
+
+def test_pixels_of_an_epoch_are_all_pixels(backbone: Backbone, broden_root: Path, tmp_path: Path) -> None:
+    sizes = {"pixels_per_batch": 36, "passes_per_epoch": 2}
+    data = BrodenDataModule(str(broden_root), cache_dir=str(tmp_path), **sizes)
+    store = data.open(backbone)
+    pixels = torch.cat(list(data.train_dataloader()))
+    whole = torch.cat([each.permute(0, 2, 3, 1).flatten(0, 2) for each in store.feature_batches("train")])
+    assert len(pixels) == 2 * len(whole) == 2 * store.num_pixels("train")
+    assert torch.equal(pixels.double().sort(0).values, whole.repeat(2, 1).double().sort(0).values)
+    assert not torch.equal(pixels[: len(whole)], whole)
+
+
+def test_split_that_is_not_there_is_named(
+    backbone: Backbone, bench: Bench, trained: Run, tmp_path: Path
+) -> None:
+    data = ImageFolderDataModule(str(bench.root / "images"), cache_dir=str(bench.cache))
+    store = data.open(backbone)
+    assert not store.has_labels
+    with pytest.raises(DataError, match=r"split 'val'.*train"):
+        store.rows("val")
+    with pytest.raises(DataError, match="without labels"):
+        _ = store.concepts
+
+
+def test_labels_come_with_their_features(backbone: Backbone, broden_root: Path, tmp_path: Path) -> None:
+    store = BrodenDataModule(str(broden_root), cache_dir=str(tmp_path), batch_size=1).open(backbone)
+    batches = list(store.labelled_batches("val"))
+    assert [len(labels) for _, labels in batches] == [1, 1]
+    assert torch.equal(
+        torch.cat([maps for maps, _ in batches]), torch.cat(list(store.feature_batches("val")))
+    )
+    assert [labels[0].planes.shape[0] for _, labels in batches] == [0, 1]
+    row = store.rows("val")[1]
+    assert torch.equal(store.features_of(row), batches[1][0])
+
+
+def test_synthetic_set_is_rendered_once(tmp_path: Path) -> None:
+    sizes = {"num_train": 2, "num_val": 1, "render_size": 32, "mask_size": 16}
+    data = SyntheticDataModule(str(tmp_path / "set"), **sizes)
+    data.prepare_data()
+    before = (tmp_path / "set/index.csv").stat().st_mtime_ns
+    data.prepare_data()
+    assert (tmp_path / "set/index.csv").stat().st_mtime_ns == before
+    with pytest.raises(DataError, match="holds something else"):
+        SyntheticDataModule(str(tmp_path / "set"), **{**sizes, "num_val": 2}).prepare_data()
+
+
+@pytest.mark.parametrize("name", ["batch_size", "pixels_per_batch", "passes_per_epoch"])
+def test_numbers_that_are_not_positive_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"data.{name}: expected at least 1, got 0"):
+        BrodenDataModule("anywhere", **{name: 0})
+
+
+def test_unfinished_cache_is_not_used(backbone: Backbone, broden_root: Path, tmp_path: Path) -> None:
+    _open(broden_root, tmp_path / "cache", backbone)
+    (folder,) = (tmp_path / "cache").iterdir()
+    (folder / "meta.json").unlink()
+    with pytest.raises(MismatchError, match=r"meta\.json"):
+        _open(broden_root, tmp_path / "cache", backbone)
+
+
+def test_setup_needs_a_trainer(broden_root: Path) -> None:
+    data: FeatureDataModule = BrodenDataModule(str(broden_root))
+    with pytest.raises(RuntimeError, match="trainer"):
+        data.setup("fit")
+
+
+def _open(root: Path, directory: Path, backbone: Backbone, **options: object) -> torch.Tensor:
+    data = BrodenDataModule(str(root), cache_dir=str(directory), **options)
+    return torch.cat(list(data.open(backbone).feature_batches("train")))
