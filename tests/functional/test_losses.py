@@ -65,9 +65,7 @@ def test_the_reference_agrees_with_the_hand() -> None:
 def test_sums_of_parts_add_up_to_the_whole(sizes: tuple[int, ...]) -> None:
     logits = random_logits(17, 5)
     whole = loss_sums(logits, 2.0)
-    for part, all_at_once in zip(
-        added([loss_sums(p, 2.0) for p in logits.split(sizes)]), whole, strict=True
-    ):
+    for part, all_at_once in zip(added([loss_sums(p, 2.0) for p in logits.split(sizes)]), whole, strict=True):
         torch.testing.assert_close(part, all_at_once, rtol=1e-12, atol=1e-12)
 
 
@@ -152,9 +150,7 @@ def test_waking_an_inactive_detector_pays_and_a_wider_margin_pays() -> None:
 def test_order_of_pixels_and_of_detectors_does_not_matter(dim: int) -> None:
     logits = random_logits(11, 6)
     order = torch.randperm(logits.shape[dim], generator=torch.Generator().manual_seed(1))
-    for shuffled, original in zip(
-        terms_of(logits.index_select(dim, order)), terms_of(logits), strict=True
-    ):
+    for shuffled, original in zip(terms_of(logits.index_select(dim, order)), terms_of(logits), strict=True):
         torch.testing.assert_close(shuffled, original, rtol=1e-12, atol=1e-12)
 
 

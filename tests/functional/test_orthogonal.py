@@ -114,9 +114,7 @@ def test_unknown_map_is_refused() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 16])
 def test_random_rotation_is_a_rotation_set_by_its_generator(size: int) -> None:
-    drawn, again, other = (
-        random_rotation(size, torch.Generator().manual_seed(seed)) for seed in (4, 4, 5)
-    )
+    drawn, again, other = (random_rotation(size, torch.Generator().manual_seed(seed)) for seed in (4, 4, 5))
     assert float(orthogonality_error(drawn)) < 1e-12
     assert float(torch.linalg.det(drawn)) == pytest.approx(1.0)
     assert torch.equal(drawn, again)

@@ -112,9 +112,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes) -> No
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "uibe-basis-99"}, {"other": "x"}])
-def test_safetensors_of_something_else_are_refused(
-    tmp_path: Path, metadata: dict[str, str] | None
-) -> None:
+def test_safetensors_of_something_else_are_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:
     path = tmp_path / "weights.safetensors"
     save_file({"directions": torch.eye(2)}, path, metadata)
     with pytest.raises(MismatchError, match="is not 'uibe-basis-1'"):
