@@ -27,18 +27,20 @@ class Split(NamedTuple):
 
 
 class FakeFeatures:
-    """Implements `uibe.metrics.dissection.LabelledFeatures`; counts its passes over the labels."""
+    """Implements `uibe.metrics.dissection.LabelledFeatures`; records its passes."""
 
     def __init__(self, concepts: FakeConcepts, train: Split, val: Split, batch_size: int = 2) -> None:
         self.concepts = concepts
         self.splits = {"train": train, "val": val}
         self.batch_size = batch_size
         self.passes: list[str] = []
+        self.unlabelled_passes: list[str] = []
 
     def num_pixels(self, split: str) -> int:
         return self.splits[split].features[:, 0].numel()
 
     def feature_batches(self, split: str) -> Iterator[Tensor]:
+        self.unlabelled_passes.append(split)
         yield from self.splits[split].features.split(self.batch_size)
 
     def labelled_batches(self, split: str) -> Iterator[tuple[Tensor, list[ImageLabels]]]:

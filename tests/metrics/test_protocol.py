@@ -40,8 +40,10 @@ def test_natural_basis_is_the_identity_at_the_quantile() -> None:
 
 def test_a_known_natural_basis_is_used_again() -> None:
     known = evaluate(LEARNED, data(), EvaluationProtocol())["natural"]
-    found = evaluate(LEARNED, data(), EvaluationProtocol(), known)
+    features = data()
+    found = evaluate(LEARNED, features, EvaluationProtocol(), known)
     assert found["natural"] is known
+    assert features.unlabelled_passes == ["train"]  # for the quantile policy, none for the natural basis
     assert list(found) == ["learned", "quantile", "natural"]
 
 
