@@ -1,6 +1,8 @@
 """Learn an interpretable basis: `python train.py`, or `python train.py fit --config configs/X.yaml`."""
 
+import logging
 import sys
+import warnings
 from collections.abc import Sequence
 
 from pytorch_lightning import LightningModule
@@ -60,6 +62,7 @@ def main(args: Sequence[str] | None = None) -> None:
         given.insert(0, "fit")
     if args is None:
         sys.argv[1:] = given  # Lightning's launcher starts the other processes from here
+    _quiet()
     with one_line_errors(debug="--debug" in given):
         last = ModelCheckpoint(filename="last", enable_version_counter=False, save_on_exception=True)
         TrainCLI(
@@ -78,6 +81,16 @@ def main(args: Sequence[str] | None = None) -> None:
             },
             args=None if args is None else given,
         )
+
+
+def _quiet() -> None:
+    """Leave standard error to what the user can act on."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # the frozen backbone must be in eval mode
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+    # Lightning 2.6 with torch 2.9 and later: an internal call
+    warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
 
 if __name__ == "__main__":

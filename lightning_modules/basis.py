@@ -183,7 +183,9 @@ class BasisModule(LightningModule):
             raise MismatchError(
                 f"checkpoint: tensors that do not fit this basis: {', '.join(sorted(differing))}"
             )
-        return super().load_state_dict(state_dict, strict=False, assign=assign)
+        result = super().load_state_dict(state_dict, strict=False, assign=assign)
+        result.missing_keys.clear()  # the backbone's, which are no news
+        return result
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record what is needed to load the checkpoint anywhere else and to refuse the wrong backbone."""

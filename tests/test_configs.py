@@ -100,7 +100,6 @@ def test_published_options_reach_the_module(bench: Bench, tmp_path: Path) -> Non
     assert found["rebase_every"] == 0
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not MINI.is_dir(), reason=f"needs the photographs in {MINI}")
 def test_natural_basis_of_real_photographs(tmp_path: Path) -> None:
     config = CONFIGS / "efficientnet_lite0_broden.yaml"

@@ -3,7 +3,6 @@
 import os
 import pickle
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -400,9 +399,7 @@ def test_fingerprint_of_missing_file_names_it(root: Path, fingerprint: Callable[
 @pytest.mark.skipif(not MINI.exists(), reason="needs ../shared/broden-mini")
 def test_real_data_agrees_with_its_own_counts() -> None:
     index = BrodenIndex.read(MINI)
-    start = time.perf_counter()
     assert len(image_fingerprint(index)) == len(label_fingerprint(index)) == 64
-    assert time.perf_counter() - start < 5  # 0.2 s on a quiet machine
     dataset = BrodenDataset(index)
     frequency = torch.zeros(len(index.labels.names) + 1, dtype=torch.int64)
     for i in range(len(dataset)):

@@ -189,6 +189,13 @@ class InterpretableBasis(nn.Module):
             MismatchError: if the file is not such a basis or is damaged.
         """
         tensors, metadata = _read(Path(path))
+        try:
+            return cls._restore(tensors, metadata)
+        except (KeyError, RuntimeError) as error:
+            raise MismatchError(f"{path}: contradicts itself ({error}); export the basis again") from error
+
+    @classmethod
+    def _restore(cls, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Self:
         kind, rotation_map = metadata["standardization"], metadata["rotation_map"]
         basis = cls(len(tensors["thresholds"]), kind, rotation_map)
         with torch.no_grad():

@@ -195,7 +195,7 @@ def _read_pickled(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except pickle.UnpicklingError as error:
         advice = "save its state dict alone, torch.save(network.state_dict(), file)"
         raise ConfigError(f"weights {path}: damaged, or holds more than tensors: {advice}") from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # whatever the unpickler makes of a file that is no pickle
         raise ConfigError(f"weights {path}: truncated or not saved by torch: fetch it again") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
