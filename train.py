@@ -73,7 +73,7 @@ def main(args: Sequence[str] | None = None) -> None:
             auto_configure_optimizers=False,
             seed_everything_default=0,
             trainer_defaults={
-                "max_epochs": 10,
+                "max_epochs": 6,
                 "log_every_n_steps": 1,
                 "enable_model_summary": False,
                 "logger": BOARD,
