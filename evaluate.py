@@ -18,7 +18,7 @@ from lightning_modules.checkpoint import basis_from, hyper_parameters, module_fr
 from uibe.data.broden import BrodenDataset, image_fingerprint, label_fingerprint
 from uibe.data.features import FeatureStore
 from uibe.errors import ConfigError, one_line_errors
-from uibe.metrics.protocol import EvaluationProtocol, describe, evaluate
+from uibe.metrics.protocol import EvaluationProtocol, curves, describe, evaluate
 from uibe.report.files import detector_rows, output_folder, write_csv, write_json
 from uibe.report.tables import score_table
 
@@ -85,6 +85,7 @@ def score(
         "backbone": module.hparams.backbone,
         "layer": module.hparams.layer,
         "fingerprints": {"weights": module.backbone.weights_sha256, **_fingerprints(store)},
+        "curves": curves(results[primary]),
         "others": {name: describe(results[name]) for name in others},
     }
     write_csv(folder / "detectors.csv", detector_rows(results[primary], store.concepts.names))

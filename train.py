@@ -3,15 +3,17 @@
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pytorch_lightning import LightningModule
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from rich.console import Console
 
 from callbacks import DissectionCallback, FiguresCallback, SummaryCallback
 from datamodules import FeatureDataModule
-from lightning_modules.checkpoint import read_checkpoint
+from lightning_modules.checkpoint import hyper_parameters, read_checkpoint
 from uibe.errors import one_line_errors
 
 BOARD = {
@@ -48,7 +50,7 @@ class TrainCLI(LightningCLI):
         super().parse_arguments(parser, args)
         path = self.config[self.config.subcommand].get("ckpt_path")
         if path and path not in SEARCHED:
-            read_checkpoint(path)
+            _say_replaced(self.config[self.config.subcommand]["model"]["init_args"], read_checkpoint(path))
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -72,8 +74,10 @@ def main(args: Sequence[str] | None = None) -> None:
             subclass_mode_data=True,
             auto_configure_optimizers=False,
             seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
             trainer_defaults={
                 "max_epochs": 6,
+                "devices": 1,
                 "log_every_n_steps": 1,
                 "enable_model_summary": False,
                 "logger": BOARD,
@@ -83,12 +87,23 @@ def main(args: Sequence[str] | None = None) -> None:
         )
 
 
+def _say_replaced(given: Mapping[str, Any], checkpoint: dict[str, Any]) -> None:
+    """Lightning resumes with the checkpoint's model options, whatever the command line or a config says."""
+    kept = hyper_parameters(checkpoint)
+    differing = [key for key in kept if key in given and given[key] != kept[key]]
+    if differing:
+        changes = ", ".join(f"{key} {given[key]!r} -> {kept[key]!r}" for key in differing)
+        Console(soft_wrap=True).print(f"resuming with the checkpoint's own model options: {changes}")
+
+
 def _quiet() -> None:
     """Leave standard error to what the user can act on."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # the frozen backbone must be in eval mode
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+    # a resumed run has a folder of its own
+    warnings.filterwarnings("ignore", message="The dirpath has changed from")
     # Lightning 2.6 with torch 2.9 and later: an internal call
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 

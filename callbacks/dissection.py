@@ -6,7 +6,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
-from uibe.errors import ConfigError
+from uibe.errors import ConfigError, MismatchError
+from uibe.functional.detectors import Detectors
 from uibe.metrics.dissection import Dissection
 from uibe.metrics.protocol import EvaluationProtocol, describe, evaluate
 
@@ -20,7 +21,7 @@ class DissectionCallback(Callback):
     logger; any of them can be monitored. The history is kept in the checkpoint.
 
     Args:
-        every_n_epochs: epochs between dissections; the last epoch is always dissected. 0 for never.
+        every_n_epochs: epochs between dissections, 0 for never; the last epoch (or step) is always due.
         thresholds: policies: `learned`, the basis's own, and `quantile`, NetDissect's.
         quantile: share of train pixels that exceed a quantile threshold.
         union: `annotated`, or `netdissect-lite` for comparison with published numbers.
@@ -47,6 +48,7 @@ class DissectionCallback(Callback):
             raise ConfigError(f"dissection.every_n_epochs: expected at least 0, got {every_n_epochs}")
         self.every_n_epochs = every_n_epochs
         self.history: list[dict[str, Any]] = []
+        self.detectors: Detectors | None = None
         self.latest: dict[str, Dissection] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -57,11 +59,12 @@ class DissectionCallback(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Dissect, if it is due."""
         epoch = trainer.current_epoch + 1
-        due = self.every_n_epochs and (epoch % self.every_n_epochs == 0 or epoch == trainer.max_epochs)
+        due = self.every_n_epochs and (epoch % self.every_n_epochs == 0 or _is_last(trainer))
         if not due or not _labelled(trainer):
             return
         data, natural = trainer.datamodule.features, self.latest.get("natural")  # type: ignore[attr-defined]
-        self.latest = evaluate(pl_module.basis.detectors(), data, self.protocol, natural)
+        self.detectors = pl_module.basis.detectors()
+        self.latest = evaluate(self.detectors, data, self.protocol, natural)
         scores = {name: describe(dissection) for name, dissection in self.latest.items()}
         self.history.append({"epoch": trainer.current_epoch, **scores})
         self._log(pl_module, scores)
@@ -72,7 +75,14 @@ class DissectionCallback(Callback):
         return {"protocol": protocol, "history": self.history}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the history of the checkpoint."""
+        """Go on with the history of the checkpoint.
+
+        Raises:
+            MismatchError: if its protocol was another: its scores do not belong into one history.
+        """
+        recorded, own = state_dict["protocol"], self.state_dict()["protocol"]
+        if recorded != own:
+            raise MismatchError(f"dissection: expected the checkpoint's options {recorded}, got {own}")
         self.history = list(state_dict["history"])
 
     def _log(self, pl_module: LightningModule, scores: dict[str, dict[str, Any]]) -> None:
@@ -83,6 +93,11 @@ class DissectionCallback(Callback):
                 exact = torch.tensor(value, dtype=torch.float64)
                 shown = name == first and key in ("S1", "S2")
                 pl_module.log(f"{name}/{key}", exact, prog_bar=shown, on_epoch=True, on_step=False)
+
+
+def _is_last(trainer: Trainer) -> bool:
+    epochs_done = trainer.current_epoch + 1 == trainer.max_epochs
+    return epochs_done or trainer.should_stop or trainer.global_step == trainer.max_steps
 
 
 def _labelled(trainer: Trainer) -> bool:

@@ -33,10 +33,11 @@ class FiguresCallback(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw, if there is a dissection to name the detectors and a TensorBoard to show them."""
         boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        dissections = [call.latest for call in trainer.callbacks if isinstance(call, DissectionCallback)]  # type: ignore[attr-defined]
-        if self.detectors and boards and dissections and dissections[0] and trainer.is_global_zero:
-            name, dissection = next(iter(dissections[0].items()))
-            self._draw(trainer, boards[0], pl_module.basis.detectors(), dissection, name)
+        for call in trainer.callbacks:  # type: ignore[attr-defined]
+            drawable = isinstance(call, DissectionCallback) and call.detectors is not None
+            if self.detectors and boards and drawable and trainer.is_global_zero:
+                name, dissection = next(iter(call.latest.items()))
+                self._draw(trainer, boards[0], call.detectors, dissection, name)
 
     def _draw(
         self, trainer: Trainer, board: TensorBoardLogger, learned: Detectors, result: Dissection, policy: str

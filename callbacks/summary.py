@@ -39,7 +39,7 @@ class SummaryCallback(Callback):
         console = Console(soft_wrap=True)
         history = _history(trainer)
         if history:
-            console.print(history_table(history))
+            console.print(history_table(history, _quantile(trainer)))
         checkpoint = _checkpoint(trainer)
         console.print(f"logs        {log_dir}")
         if checkpoint:
@@ -58,6 +58,11 @@ def _dissection(trainer: Trainer) -> DissectionCallback | None:
 def _policies(trainer: Trainer) -> tuple[str, ...]:
     dissection = _dissection(trainer)
     return dissection.protocol.policies if dissection else ()
+
+
+def _quantile(trainer: Trainer) -> float | None:
+    dissection = _dissection(trainer)
+    return dissection.protocol.quantile if dissection else None
 
 
 def _history(trainer: Trainer) -> list[dict[str, Any]]:

@@ -51,6 +51,7 @@ class FeatureDataModule(LightningDataModule):
         for name, bound in least.items():
             if self.hparams[name] < bound:
                 raise ConfigError(f"data.{name}: expected at least {bound}, got {self.hparams[name]}")
+        self.fingerprint: str | None = None
         self._store: FeatureStore | None = None
 
     @abstractmethod
@@ -78,7 +79,8 @@ class FeatureDataModule(LightningDataModule):
         """Open the data with the module's backbone."""
         if self.trainer is None:
             raise RuntimeError("setup needs a trainer; call open(backbone) without one")
-        self.open(self.trainer.lightning_module.backbone)
+        # the strategy moves the module only after this hook, and a cache is filled on the backbone's device
+        self.open(self.trainer.lightning_module.backbone.to(self.trainer.strategy.root_device))
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Shuffled pixels `(P, D)`, or images `(N, 3, h, w)` without a cache."""
@@ -89,10 +91,10 @@ class FeatureDataModule(LightningDataModule):
 
     def _build(self, backbone: Backbone) -> FeatureStore:
         options = self.hparams
-        images, fingerprint = self.images(backbone)
+        images, self.fingerprint = self.images(backbone)
         cache = None
         if options.cache:
-            key = cache_key(backbone, backbone.layer, fingerprint, options.cache_dtype)
+            key = cache_key(backbone, backbone.layer, self.fingerprint, options.cache_dtype)
             cache = fill_cache(
                 options.cache_dir, key, images, backbone, options.batch_size, options.num_workers
             )

@@ -1,5 +1,6 @@
 """The LightningModule that learns an interpretable basis; mathematics and state live in `uibe`."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -7,7 +8,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Adam, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from uibe.errors import ConfigError, MismatchError
 from uibe.functional.losses import LossTerms, LossWeights, loss_sums, loss_terms, total_loss
@@ -39,9 +40,8 @@ class BasisModule(LightningModule):
         standardization: of the features, see `uibe.modules.standardizer`.
         rotation_map: from generator to rotation.
         start: rotation to begin with.
-        start_firing: share of the training pixels that exceed each starting threshold; null for 0.05, and
-            for 16 / D in layers so wide that more than 16 detectors would fire at a pixel: from there the
-            losses lead into a dense solution.
+        start_firing: share of the training pixels that exceed each starting threshold; null for 0.05, or
+            16 / D where that is less: from too dense a start a wide layer settles in a dense solution.
         margin: M at the start.
         gamma: sharpening exponent of the inactive-classifier term.
         tau: share of all pixels to spread over the detectors.
@@ -55,8 +55,8 @@ class BasisModule(LightningModule):
         plateau_patience: in epochs.
         plateau_cooldown: in epochs.
         rebase_every: optimizer steps between moves of the rotation's base; 0 for never, as published.
-        max_angle: bound on the turn between two bases, radians in the root mean square over directions;
-            null for none.
+        max_angle: bound on the turn between two moves of the base, radians in the root mean square over
+            directions; null for none, and without effect when the base never moves.
         seed: of the random start.
 
     Raises:
@@ -110,7 +110,15 @@ class BasisModule(LightningModule):
         )
 
     def on_fit_start(self) -> None:
-        """Standardize and place rotation and thresholds, unless a checkpoint did."""
+        """Standardize and place rotation and thresholds, unless a checkpoint did.
+
+        Raises:
+            ConfigError: with gradient accumulation, under which the inactive-classifier term is another.
+        """
+        if self.trainer.accumulate_grad_batches != 1:
+            raise ConfigError(
+                "trainer.accumulate_grad_batches: expected 1; raise data.pixels_per_batch instead"
+            )
         if bool(self.basis.started):
             return
         data = self.trainer.datamodule.features  # type: ignore[attr-defined]
@@ -144,7 +152,7 @@ class BasisModule(LightningModule):
         """Step, then move the base of the rotation where it is due."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         every = self.hparams.rebase_every
-        if every and (self.trainer.global_step % every) == 0:
+        if every and (self.trainer.global_step + 1) % every == 0:  # this step is counted after the hook
             self.basis.rotation.rebase(self.hparams.max_angle)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -153,8 +161,9 @@ class BasisModule(LightningModule):
         if self.hparams.lr_schedule == "constant":
             return optimizer
         if self.hparams.lr_schedule == "cosine":
-            steps = int(self.trainer.estimated_stepping_batches)
-            return [optimizer], [{"scheduler": CosineAnnealingLR(optimizer, steps), "interval": "step"}]
+            # a closed form of the step: a run resumed with more epochs goes on along the longer curve
+            schedule = LambdaLR(optimizer, _cosine(self.trainer.estimated_stepping_batches))
+            return [optimizer], [{"scheduler": schedule, "interval": "step"}]
         options = self.hparams
         plateau = ReduceLROnPlateau(
             optimizer,
@@ -194,18 +203,24 @@ class BasisModule(LightningModule):
             "format": CHECKPOINT_FORMAT,
             "weights_sha256": self.backbone.weights_sha256,
             "datamodule": type(datamodule).__name__,
+            "images": getattr(datamodule, "fingerprint", None),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint that was learned on another backbone.
+        """Refuse a checkpoint of another backbone, or to go on learning on other images.
 
         Raises:
-            MismatchError: if the format is newer or the weights differ.
+            MismatchError: if the format is newer, or weights or images differ.
         """
         recorded = checkpoint.get("uibe")
         if recorded is None or recorded["format"] > CHECKPOINT_FORMAT:
             raise MismatchError("checkpoint: not one of this version of uibe; update, or train it again")
         self.backbone.verify_weights(recorded["weights_sha256"])
+        now = getattr(getattr(self._trainer, "datamodule", None), "fingerprint", None)
+        if now is not None and now != recorded.get("images", now):
+            raise MismatchError(
+                "ckpt_path: learned on other images; give the data of that run (its config.yaml)"
+            )
 
     def _start_firing(self) -> float:
         given: float | None = self.hparams.start_firing
@@ -230,6 +245,15 @@ class BasisModule(LightningModule):
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(logits))
 
 
+def _cosine(steps: int | float) -> Callable[[int], float]:
+    """Half a cosine from 1 at step 0 to 0 at the last."""
+    if not math.isfinite(steps):
+        raise ConfigError(
+            "model.lr_schedule: cosine needs an end; set trainer.max_epochs or trainer.max_steps"
+        )
+    return lambda step: 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+
+
 def _flatten(features: Tensor) -> Tensor:
     """`(N, D, H, W)` features to `(P, D)` pixels."""
     return features.permute(0, 2, 3, 1).flatten(0, 2)
@@ -251,4 +275,6 @@ def _check_ranges(options: Any) -> None:  # noqa: ANN401 - Lightning's attribute
     }
     for name, holds in rules.items():
         if not holds:
-            raise ConfigError(f"model.{name}: {getattr(options, name)} is out of range; see --help")
+            raise ConfigError(
+                f"model.{name}: {getattr(options, name)} is out of range; see README.md for its help"
+            )

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # From a module, by its longest matching name, to the modules of this project and the third parties it may
 # import. Nothing points up, and the shells do not know each other. Itself and the standard library are free.
 IMPORTS: dict[str, set[str]] = {
-    "train": {"lightning_modules", "datamodules", "callbacks", "uibe", "pytorch_lightning"},
+    "train": {"lightning_modules", "datamodules", "callbacks", "uibe", "pytorch_lightning", "rich"},
     "evaluate": {"lightning_modules", "datamodules", "uibe", "torch", "jsonargparse", "rich"},
     "lightning_modules": {"uibe", "torch", "pytorch_lightning"},
     "datamodules": {"uibe.data", "uibe.modules", "uibe.errors", "torch", "pytorch_lightning"},

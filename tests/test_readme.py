@@ -23,6 +23,9 @@ SHRINK: dict[str, list[str]] = {
     "python train.py": [*RENDER, *quick(Path("LOGS"))],
     "python train.py fit --help": [],
     "python train.py --help": [],
+    "python train.py fit --model.help": [],
+    "python train.py fit --data.help": [],
+    "python train.py fit --ckpt_path": [*RENDER, *quick(Path("LOGS")), "--trainer.max_epochs=3"],
     "python train.py fit --config": quick(Path("LOGS"), "64"),
     "python train.py fit --config configs/resnet18_places365": [
         *quick(Path("LOGS"), "64"),
@@ -94,7 +97,7 @@ def test_command_runs(command: str, places: dict[str, str], tmp_path: Path) -> N
         *tmp_path.rglob("metrics.json"),
         *tmp_path.rglob("basis.safetensors"),
     ]
-    assert bool(written) == ("--help" not in command)
+    assert bool(written) == ("help" not in command)
 
 
 @pytest.mark.parametrize("snippet", fenced(README, "python"))

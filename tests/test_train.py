@@ -181,10 +181,58 @@ def test_csv_logger_gets_losses_and_scores(trained: Run, bench: Bench, tmp_path:
     assert scores == pytest.approx([entry["learned"]["S1"] for entry in trained.dissection["history"]])
 
 
-def test_accumulated_gradients_step_less_often(trained: Run, bench: Bench, tmp_path: Path) -> None:
-    run = fit(bench, tmp_path, "--trainer.accumulate_grad_batches", "2")
-    assert run.checkpoint["global_step"] < trained.checkpoint["global_step"]
-    assert run.checkpoint["global_step"] == -(-trained.checkpoint["global_step"] // 2)
+def test_accumulated_gradients_are_refused(bench: Bench, tmp_path: Path) -> None:
+    outcome = run_train(
+        *synthetic(bench.root, bench.cache), *quick(tmp_path), "--trainer.accumulate_grad_batches", "2"
+    )
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: trainer.accumulate_grad_batches")
+
+
+def test_resuming_goes_on_along_the_cosine_of_the_longer_run(bench: Bench, tmp_path: Path) -> None:
+    first = fit(bench, tmp_path / "first", "--trainer.max_epochs", "1")
+    resumed = fit(bench, tmp_path / "rest", "--trainer.max_epochs", "2", "--ckpt_path", first.path)
+    (optimizer,) = resumed.checkpoint["optimizer_states"]
+    assert optimizer["param_groups"][0]["lr"] == pytest.approx(0, abs=1e-9)
+    assert not same_tensors(first.state, resumed.state)
+
+
+def test_resuming_says_which_model_options_the_checkpoint_replaces(
+    trained: Run, bench: Bench, tmp_path: Path
+) -> None:
+    longer = ["--trainer.max_epochs", "3", "--ckpt_path", trained.path, "--model.tau", "0.5"]
+    run = fit(bench, tmp_path, *longer)
+    assert "tau 0.5 -> 0.9" in run.outcome.out
+    assert run.checkpoint["hyper_parameters"]["tau"] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--data.root", "other"], "other images"),
+        (["--dissection.quantile", "0.05"], "dissection: expected the checkpoint's options"),
+    ],
+)
+def test_resuming_under_other_conditions_is_refused(
+    change: list[str], message: str, trained: Run, bench: Bench, tmp_path: Path
+) -> None:
+    place = [str(tmp_path / word) if word == "other" else word for word in change]
+    extra = ["--data.render_seed", "1"] if "other" in change else []
+    known = [*synthetic(bench.root, bench.cache), *quick(tmp_path), "--trainer.max_epochs", "3"]
+    outcome = run_train(*known, *place, *extra, "--ckpt_path", trained.path)
+    assert outcome.code == 1
+    assert message in outcome.err
+
+
+def test_last_epoch_by_steps_is_dissected(bench: Bench, tmp_path: Path) -> None:
+    run = fit(bench, tmp_path, "--trainer.max_steps", "2", "--dissection.every_n_epochs", "10")
+    assert len(run.dissection["history"]) == 1
+
+
+def test_cosine_without_an_end_is_refused(bench: Bench, tmp_path: Path) -> None:
+    outcome = run_train(*synthetic(bench.root, bench.cache), *quick(tmp_path), "--trainer.max_epochs", "-1")
+    assert outcome.code == 1
+    assert "cosine needs an end" in outcome.err
 
 
 @pytest.mark.parametrize(("layer", "features"), [("features.0", 32), ("features.1", 48)])

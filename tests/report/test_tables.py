@@ -26,12 +26,13 @@ def test_history_has_a_row_an_epoch_and_two_columns_a_name() -> None:
         [
             {"epoch": 0, "learned": scores(1.0, 0.5), "natural": scores(0.25, 0.125)},
             {"epoch": 5, "learned": scores(12.345, 6.0), "natural": scores(0.25, 0.125)},
-        ]
+        ],
+        quantile=0.05,
     )
     assert rows(table) == [
-        ["epoch", "learned S1", "learned S2", "natural S1", "natural S2"],
-        ["0", "1.00", "0.50", "0.25", "0.12"],
-        ["5", "12.35", "6.00", "0.25", "0.12"],
+        ["epoch", "natural at 0.05 S1", "natural at 0.05 S2", "own thresholds S1", "own thresholds S2"],
+        ["0", "0.25", "0.12", "1.00", "0.50"],
+        ["5", "0.25", "0.12", "12.35", "6.00"],
     ]
 
 

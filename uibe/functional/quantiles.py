@@ -25,7 +25,7 @@ def merge_largest(largest: Tensor | None, values: Tensor, keep: int) -> Tensor:
 
 
 def column_quantiles(batches: Iterable[Tensor], share: float, total: int) -> Tensor:
-    """For each column the value that a share of all rows exceeds: the `floor(share * P)`-th largest.
+    """For each column the value that a share of all rows exceeds, number `floor(share * P) + 1` from the top.
 
     At most `floor(share * P)` rows lie strictly above it; NetDissect's threshold is `share=0.005`.
     The order of the rows and their division into batches do not matter.

@@ -5,11 +5,18 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 
 from uibe.functional.detectors import Detectors
-from uibe.functional.scores import DissectionScores
+from uibe.functional.scores import DissectionScores, score_curves
 from uibe.functional.tally import UNIONS, Union
 from uibe.metrics.dissection import Dissection, LabelledFeatures, dissect, with_quantile_thresholds
 
-__all__ = ["POLICIES", "EvaluationProtocol", "Policy", "describe", "evaluate"]
+__all__ = [
+    "POLICIES",
+    "EvaluationProtocol",
+    "Policy",
+    "curves",
+    "describe",
+    "evaluate",
+]
 
 Policy = Literal["learned", "quantile"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
@@ -80,6 +87,13 @@ def describe(dissection: Dissection) -> dict[str, Any]:
         "firing_rate": float(dissection.firing_rate.mean()),
         "categories": per_category,
     }
+
+
+def curves(dissection: Dissection) -> dict[str, list[float] | list[int]]:
+    """Numbers of detectors and of distinct labels that reach each IoU xi, in steps of 0.01."""
+    cuts = torch.arange(101, dtype=torch.float64) / 100
+    detectors, labels = score_curves(dissection.iou_val, dissection.labels, cuts)
+    return {"xi": cuts.tolist(), "detectors": detectors.tolist(), "labels": labels.tolist()}
 
 
 def _plain(scores: DissectionScores) -> dict[str, float | int]:

@@ -10,23 +10,26 @@ __all__ = ["history_table", "score_table"]
 _COLUMNS = (("S1", ".2f"), ("S2", ".2f"), ("interpretable", "d"), ("unique", "d"))
 
 
-def history_table(history: Sequence[Mapping[str, Any]]) -> Table:
-    """S1 and S2 of every dissected epoch under each threshold policy, beside the natural basis.
+def history_table(history: Sequence[Mapping[str, Any]], quantile: float | None = None) -> Table:
+    """S1 and S2 of every dissected epoch, comparable columns side by side: both bases at the quantile first.
 
     Args:
         history: an entry an epoch: `epoch`, and scores by name, as `uibe.metrics.protocol.describe` gives.
+        quantile: share of train pixels above the quantile thresholds, for the headings.
 
     Example:
         >>> scores = {"S1": 1.0, "S2": 0.5, "interpretable": 3, "unique": 2}
         >>> history_table([{"epoch": 0, "learned": scores}]).row_count
         1
     """
-    names = [name for name in history[0] if name != "epoch"]
+    names = [name for name in ("quantile", "natural", "learned") if name in history[0]]
+    share = "quantile" if quantile is None else f"{quantile:g}"
+    heads = {"quantile": f"learned at {share}", "natural": f"natural at {share}", "learned": "own thresholds"}
     table = Table(title="S1 and S2 on the validation split, by epoch")
     table.add_column("epoch", justify="right")
     for name in names:
-        table.add_column(f"{name} S1", justify="right")
-        table.add_column(f"{name} S2", justify="right")
+        table.add_column(f"{heads[name]} S1", justify="right")
+        table.add_column(f"{heads[name]} S2", justify="right")
     for entry in history:
         cells = [f"{entry[name][key]:.2f}" for name in names for key in ("S1", "S2")]
         table.add_row(str(entry["epoch"]), *cells)
