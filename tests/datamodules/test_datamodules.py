@@ -139,8 +139,6 @@ def test_labels_come_with_their_features(backbone: Backbone, broden_root: Path, 
         torch.cat([maps for maps, _ in batches]), torch.cat(list(store.feature_batches("val")))
     )
     assert [labels[0].planes.shape[0] for _, labels in batches] == [0, 1]
-    row = store.rows("val")[1]
-    assert torch.equal(store.features_of(row), batches[1][0])
 
 
 def test_synthetic_set_is_rendered_once(tmp_path: Path) -> None:

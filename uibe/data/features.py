@@ -139,12 +139,6 @@ class FeatureStore:
         """The decoded image of a row."""
         return self.images.image(row)
 
-    def features_of(self, row: int) -> Tensor:
-        """`(1, D, H, W)` features of one row."""
-        rows = [row]
-        inputs = _CachedRows(self.cache, rows) if self.cache is not None else _ImageRows(self.images, rows)
-        return self._features(inputs[[0]])
-
     def _shuffled(
         self, data: Dataset[Tensor], size: int, batch_size: int, passes: int, seed: int
     ) -> DataLoader[Tensor]:
