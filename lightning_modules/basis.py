@@ -11,6 +11,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from uibe.errors import ConfigError, MismatchError
+from uibe.functional.fused import fused_loss_sums
 from uibe.functional.losses import LossTerms, LossWeights, loss_sums, loss_terms, total_loss
 from uibe.functional.moments import Moments
 from uibe.functional.quantiles import column_quantiles
@@ -21,6 +22,7 @@ from uibe.modules.basis import InterpretableBasis
 __all__ = ["CHECKPOINT_FORMAT", "BasisModule"]
 
 CHECKPOINT_FORMAT = 1
+_POLISH_EVERY = 8
 
 
 class BasisModule(LightningModule):
@@ -38,7 +40,7 @@ class BasisModule(LightningModule):
         std: of the input channels, null for the weights' own.
         input_range: of the input before mean and std, null for the weights' own.
         standardization: of the features, see `uibe.modules.standardizer`.
-        rotation_map: from generator to rotation.
+        rotation_map: from generator to rotation; `polynomial` is the fastest, and needs a moving base.
         start: rotation to begin with.
         start_firing: share of the training pixels that exceed each starting threshold; null for 0.05, or
             16 / D where that is less: from too dense a start a wide layer settles in a dense solution.
@@ -55,6 +57,7 @@ class BasisModule(LightningModule):
         plateau_patience: in epochs.
         plateau_cooldown: in epochs.
         rebase_every: optimizer steps between moves of the rotation's base; 0 for never, as published.
+        fused: take gradients in closed form; false leaves them to autograd, several times slower.
         max_angle: bound on the turn between two moves of the base, radians in the root mean square over
             directions; null for none, and without effect when the base never moves.
         seed: of the random start.
@@ -75,7 +78,7 @@ class BasisModule(LightningModule):
         std: list[float] | None = None,
         input_range: list[float] | None = None,
         standardization: Literal["none", "zscore", "whiten"] = "zscore",
-        rotation_map: Literal["cayley", "matrix_exp", "householder"] = "cayley",
+        rotation_map: Literal["polynomial", "cayley", "matrix_exp", "householder"] = "polynomial",
         start: Literal["identity", "random", "pca"] = "identity",
         start_firing: float | None = None,
         margin: float = 0.3,
@@ -92,6 +95,7 @@ class BasisModule(LightningModule):
         plateau_cooldown: int = 10,
         rebase_every: int = 1,
         max_angle: float | None = 0.1,
+        fused: bool = True,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -132,8 +136,9 @@ class BasisModule(LightningModule):
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """The weighted loss of a batch of pixels `(P, D)`, or of images `(N, 3, h, w)`."""
         pixels = _flatten(self.backbone.features(batch)) if batch.ndim == 4 else batch
-        logits = self.basis(pixels)
-        terms = loss_terms(loss_sums(logits.float(), self.hparams.gamma), self.basis.margin, self.hparams.tau)
+        logits = self._logits(pixels)
+        sums = (fused_loss_sums if self.hparams.fused else loss_sums)(logits, self.hparams.gamma)
+        terms = loss_terms(sums, self.basis.margin, self.hparams.tau)
         loss = total_loss(terms, self.loss_weights)
         self._log_terms(loss, terms, logits.detach())
         return loss
@@ -151,9 +156,13 @@ class BasisModule(LightningModule):
     ) -> None:
         """Step, then move the base of the rotation where it is due."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.move_base(self.trainer.global_step + 1)  # this step is counted after the hook
+
+    def move_base(self, step: int) -> None:
+        """After optimizer step number `step`, counted from 1, move the rotation's base if it is due."""
         every = self.hparams.rebase_every
-        if every and (self.trainer.global_step + 1) % every == 0:  # this step is counted after the hook
-            self.basis.rotation.rebase(self.hparams.max_angle)
+        if every and step % every == 0:
+            self.basis.rotation.rebase(self.hparams.max_angle, polish=step % (_POLISH_EVERY * every) == 0)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam over the basis alone, with the chosen schedule."""
@@ -222,6 +231,11 @@ class BasisModule(LightningModule):
                 "ckpt_path: learned on other images; give the data of that run (its config.yaml)"
             )
 
+    def _logits(self, pixels: Tensor) -> Tensor:
+        at_base = self.hparams.fused and self.hparams.rebase_every == 1
+        logits: Tensor = self.basis.tangent(pixels) if at_base else self.basis(pixels)
+        return logits.to(self.basis.thresholds.dtype)  # autocast gives its own
+
     def _start_firing(self) -> float:
         given: float | None = self.hparams.start_firing
         return min(0.05, 16 / self.basis.num_features) if given is None else given
@@ -273,6 +287,11 @@ def _check_ranges(options: Any) -> None:  # noqa: ANN401 - Lightning's attribute
         "rebase_every": options.rebase_every >= 0,
         "max_angle": options.max_angle is None or options.max_angle > 0,
     }
+    if options.rotation_map == "polynomial" and not options.rebase_every:
+        raise ConfigError(
+            "model.rotation_map: polynomial turns only a little way from its base; take cayley, or set "
+            "model.rebase_every to 1 or more"
+        )
     for name, holds in rules.items():
         if not holds:
             raise ConfigError(

@@ -113,5 +113,7 @@ def test_one_dimension_has_nothing_to_turn(rotation_map: RotationMap) -> None:
 
 
 def test_unknown_map_is_refused() -> None:
-    with pytest.raises(ConfigError, match="rotation_map: expected one of cayley, matrix_exp, householder"):
+    with pytest.raises(
+        ConfigError, match="rotation_map: expected one of polynomial, cayley, matrix_exp, householder"
+    ):
         Rotation(3, "givens")  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from uibe.errors import ConfigError, MismatchError
 from uibe.functional.detectors import Detectors, fold, logits, projection_maps
+from uibe.functional.fused import tangent_logits
 from uibe.functional.moments import Moments, covariance
 from uibe.functional.orthogonal import RotationMap, orthogonality_error, random_rotation
 from uibe.modules.rotation import STARTS, Rotation, Start
@@ -41,7 +42,7 @@ class InterpretableBasis(nn.Module):
     Args:
         num_features: D.
         standardization: `none`, `zscore` or `whiten`.
-        rotation_map: `cayley`, `matrix_exp` or `householder`.
+        rotation_map: see `uibe.functional.orthogonal.rotation`.
         margin: M at the start, positive.
 
     Raises:
@@ -85,6 +86,13 @@ class InterpretableBasis(nn.Module):
         """Logits of raw pixels, `(P, D)` to `(P, I)`."""
         standardized: Tensor = self.standardizer(pixels)
         return logits(standardized, self.rotation(), self.thresholds, self.margin)
+
+    def tangent(self, pixels: Tensor) -> Tensor:
+        """What `forward` gives, with a cheaper gradient, while the rotation is at its base: see `rebase`."""
+        rotation = self.rotation
+        return tangent_logits(
+            self.standardizer(pixels), rotation.generator, rotation.base, self.thresholds, self.margin
+        )
 
     @torch.no_grad()
     def start(self, moments: Moments, start: Start = "identity", seed: int = 0) -> None:

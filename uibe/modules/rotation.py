@@ -23,7 +23,7 @@ class Rotation(nn.Module):
 
     Args:
         num_features: D = I.
-        rotation_map: `cayley`, `matrix_exp` or `householder`.
+        rotation_map: see `uibe.functional.orthogonal.rotation`.
 
     Raises:
         ConfigError: if the map is unknown.
@@ -59,11 +59,14 @@ class Rotation(nn.Module):
         self.generator.zero_()
 
     @torch.no_grad()
-    def rebase(self, max_angle: float | None = None) -> None:
-        """Make the current rotation the base; `max_angle` first bounds the turn since the last base.
+    def rebase(self, max_angle: float | None = None, polish: bool = True) -> None:
+        """Make the current rotation the base.
 
-        One Newton-Schulz step keeps rounding from adding up over thousands of calls.
+        Args:
+            max_angle: bound on the turn since the last base, see `uibe.functional.orthogonal.limit_angle`.
+            polish: add a Newton-Schulz step, which keeps rounding from adding up over thousands of calls;
+                every eighth call will do.
         """
         if max_angle is not None:
             self.generator.copy_(orthogonal.limit_angle(self.generator, max_angle))
-        self.start_from(orthogonal.polish(self()))
+        self.start_from(orthogonal.polish(self()) if polish else self())
