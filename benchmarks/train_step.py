@@ -99,7 +99,7 @@ class Step:
 
 
 def _module(size: int, batches: Tensor, **options: Any) -> BasisModule:  # noqa: ANN401 - the module's own
-    """A module whose basis has `size` directions, started on the batches, with nobody to log to."""
+    """A module whose basis has `size` directions, started on the batches."""
     module = BasisModule(lr_schedule="constant", **options)
     module.basis = InterpretableBasis(
         size, rotation_map=module.hparams.rotation_map, margin=module.hparams.margin
@@ -108,7 +108,6 @@ def _module(size: int, batches: Tensor, **options: Any) -> BasisModule:  # noqa:
     module.basis.start(pixel_moments(flat))
     standardized = module.basis.standardizer(flat)
     module.basis.start_thresholds(column_quantiles([standardized], 0.05, len(flat)))
-    module.log_dict = lambda *_args, **_options: None
     return module
 
 

@@ -21,14 +21,13 @@ def planted_pixels(size: int) -> Tensor:
 
 
 def learner(pixels: Tensor, **options: Any) -> BasisModule:  # noqa: ANN401 - the module's own
-    """A module whose basis is started on planted pixels, with nobody to log to."""
+    """A module whose basis is started on planted pixels."""
     module = BasisModule(image_size=48, lr_schedule="constant", **options)
     size, hparams = pixels.shape[1], module.hparams
     module.basis = InterpretableBasis(size, rotation_map=hparams.rotation_map, margin=hparams.margin)
     module.basis.start(pixel_moments(pixels))
     standardized = module.basis.standardizer(pixels)
     module.basis.start_thresholds(column_quantiles([standardized], 0.1, len(pixels)))
-    module.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
     return module
 
 

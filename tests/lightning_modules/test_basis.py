@@ -77,10 +77,8 @@ def test_train_mode_does_not_reach_the_backbone() -> None:
     assert not any(part.training for part in module.backbone.modules())
 
 
-def test_images_and_their_pixels_give_the_same_loss(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_and_their_pixels_give_the_same_loss(trained: Run) -> None:
     module = module_from(trained.checkpoint)
-    logged: list[dict[str, torch.Tensor]] = []
-    monkeypatch.setattr(module, "log_dict", lambda values, **_: logged.append(values))
     images = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     pixels = module.backbone.features(images).permute(0, 2, 3, 1).flatten(0, 2)
     of_images, of_pixels = (module.training_step(batch, 0) for batch in (images, pixels))
@@ -90,12 +88,16 @@ def test_images_and_their_pixels_give_the_same_loss(trained: Run, monkeypatch: p
     assert of_pixels.item() == pytest.approx(
         total_loss(terms, LossWeights(0.5, 2.8, 1.0, 0.6)).item(), rel=1e-6
     )
-    assert set(logged[0]) >= {"loss/total", "loss/sparsity", "detectors/dead", "detectors/firing_rate"}
+    means = module.step_means.compute()
+    assert float(means["loss/total"]) == pytest.approx(of_pixels.item(), rel=1e-6)
+    assert float(means["loss/sparsity"]) == pytest.approx(terms.sparsity.item(), rel=1e-6)
+    fired = module.basis(pixels) > 0
+    assert float(means["detectors/firing_rate"]) == pytest.approx(float(fired.double().mean()), rel=1e-6)
+    assert float(means["detectors/dead"]) == int((~fired.any(0)).sum())
 
 
-def test_every_part_of_the_basis_learns(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_part_of_the_basis_learns(trained: Run) -> None:
     module = module_from(trained.checkpoint).train()
-    monkeypatch.setattr(module, "log_dict", lambda *_, **__: None)
     images = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     torch.autograd.backward(module.training_step(images, 0))
     for name, parameter in module.basis.named_parameters():

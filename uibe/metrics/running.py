@@ -1,4 +1,6 @@
-"""Moments of a stream of pixels as a metric: sums in float64, reduced over processes by addition."""
+"""Moments and means of a stream of pixels as metrics: float64 sums, reduced over processes by addition."""
+
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -6,7 +8,7 @@ from torchmetrics import Metric
 
 from uibe.functional.moments import Moments, pixel_moments
 
-__all__ = ["RunningMoments"]
+__all__ = ["RunningMeans", "RunningMoments"]
 
 
 class RunningMoments(Metric):
@@ -46,3 +48,44 @@ class RunningMoments(Metric):
     def compute(self) -> Moments:
         """The moments of everything seen."""
         return Moments(self.num_pixels, self.total, self.squares)
+
+
+class RunningMeans(Metric):
+    """Pixel-weighted means of several quantities over an epoch, one addition of a vector a step.
+
+    Args:
+        names: of the quantities.
+
+    Example:
+        >>> means = RunningMeans(["loss", "firing"])
+        >>> means.update({"loss": torch.tensor(2.0), "firing": torch.tensor(0.5)}, num_pixels=1)
+        >>> means.update({"loss": torch.tensor(4.0), "firing": torch.tensor(0.5)}, num_pixels=3)
+        >>> {name: float(mean) for name, mean in means.compute().items()}
+        {'loss': 3.5, 'firing': 0.5}
+    """
+
+    full_state_update = False
+    totals: Tensor
+    num_pixels: Tensor
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.add_state("totals", torch.zeros(len(names), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("num_pixels", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, values: Mapping[str, Tensor], num_pixels: int) -> None:
+        """Add the values of a batch, each of shape `()`.
+
+        Raises:
+            KeyError: if a quantity is missing.
+        """
+        self.totals += (
+            torch.stack([values[name].detach().to(self.totals) for name in self.names]) * num_pixels
+        )
+        self.num_pixels += num_pixels
+
+    def compute(self) -> dict[str, Tensor]:
+        """The means, each of shape `()`, NaN before the first batch."""
+        means = (self.totals / self.num_pixels).unbind()
+        return dict(zip(self.names, means, strict=True))
