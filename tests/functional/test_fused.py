@@ -54,7 +54,8 @@ def test_values_and_gradients_are_the_plain_ones(
     terms = loss_terms(fused_loss_sums(logits, gamma), margin, 0.9)
     np.testing.assert_allclose([float(term) for term in terms], expected, rtol=1e-10, atol=1e-10)
     found, plain = (loss_and_gradient(sums, logits, gamma)[1] for sums in (fused_loss_sums, loss_sums))
-    torch.testing.assert_close(found, plain, rtol=1e-10, atol=1e-10 * float(plain.abs().max()))
+    # where a single detector is all but certain, what is left of 1 - y is rounding
+    torch.testing.assert_close(found, plain, rtol=1e-10, atol=1e-10 * float(plain.abs().max()) + 1e-14)
 
 
 @pytest.mark.parametrize("gamma", [2.0, 2.5])

@@ -34,7 +34,7 @@ def normal(size: int, seed: int = 0, scale: float = 1.0) -> Tensor:
 def test_orthogonal_for_any_generator(rotation_map: RotationMap, size: int, seed: int, scale: float) -> None:
     turned = rotation(normal(size, seed, scale), rotation_map)
     # the polynomial's own error, for the largest turn that it allows
-    assert float(orthogonality_error(turned)) < (8e-7 if rotation_map == "polynomial" else 1e-9)
+    assert float(orthogonality_error(turned)) < (4e-7 if rotation_map == "polynomial" else 1e-9)
 
 
 @maps
@@ -102,21 +102,21 @@ def test_two_dimensions_by_hand(angle: float) -> None:
         )
 
 
-@pytest.mark.parametrize("angle", [0.01, 0.2, 0.4])
+@pytest.mark.parametrize("angle", [0.01, 0.2, 0.38])
 def test_polynomial_turns_like_the_exponential(angle: float) -> None:
     generator = torch.tensor([[0.0, 0.0], [angle, 0.0]], dtype=torch.float64)
     turned = rotation(generator, "polynomial")
     assert math.atan2(float(turned[1, 0]), float(turned[0, 0])) == pytest.approx(angle, rel=0.03 * angle**2)
 
 
-@pytest.mark.parametrize("angle", [0.5, 3.0, 1e6])
-def test_polynomial_turns_no_plane_by_more_than_its_limit(angle: float) -> None:
+@pytest.mark.parametrize(("angle", "least"), [(0.5, 0.39), (3.0, 0.36), (1e6, 0.0)])
+def test_polynomial_turns_no_plane_by_more_than_its_limit(angle: float, least: float) -> None:
     generator = torch.zeros(4, 4, dtype=torch.float64)
     generator[1, 0], generator[3, 2] = angle, angle / 10
     turned = rotation(generator, "polynomial")
     first = math.atan2(float(turned[1, 0]), float(turned[0, 0]))
     second = math.atan2(float(turned[3, 2]), float(turned[2, 2]))
-    assert first == pytest.approx(0.45, rel=0.01)
+    assert least < first < 0.402
     assert first / second == pytest.approx(10, rel=0.01)  # the step is shrunk as a whole
 
 

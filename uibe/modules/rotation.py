@@ -65,7 +65,7 @@ class Rotation(nn.Module):
         Args:
             max_angle: bound on the turn since the last base, see `uibe.functional.orthogonal.limit_angle`.
             polish: add a Newton-Schulz step, which keeps rounding from adding up over thousands of calls;
-                every eighth call will do.
+                one call in 16 will do.
         """
         if max_angle is not None:
             self.generator.copy_(orthogonal.limit_angle(self.generator, max_angle))

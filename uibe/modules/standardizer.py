@@ -55,8 +55,9 @@ class Standardizer(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Standardize `(P, D)` pixels."""
-        centred = pixels - self.mean
-        return centred * self.transform if self.transform.ndim == 1 else centred @ self.transform
+        if self.transform.ndim == 2:
+            return (pixels - self.mean) @ self.transform
+        return (pixels - self.mean).mul_(self.transform)
 
     @torch.no_grad()
     def fit(self, moments: Moments) -> None:
