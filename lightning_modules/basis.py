@@ -1,6 +1,5 @@
 """The LightningModule that learns an interpretable basis; mathematics and state live in `uibe`."""
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -9,8 +8,8 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Adam, Optimizer
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from lightning_modules.options import check_ranges, scheduled
 from uibe.errors import ConfigError, MismatchError
 from uibe.functional.fused import fused_loss_sums
 from uibe.functional.losses import LossTerms, LossWeights, loss_sums, loss_terms, total_loss
@@ -108,7 +107,7 @@ class BasisModule(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        _check_ranges(self.hparams)
+        check_ranges(self.hparams)
         sizes: dict[str, Any] = {
             "image_size": image_size,
             "mean": mean,
@@ -178,20 +177,7 @@ class BasisModule(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam over the basis alone, with the chosen schedule."""
         optimizer = Adam(self.basis.parameters(), lr=self.hparams.lr, fused=True)
-        if self.hparams.lr_schedule == "constant":
-            return optimizer
-        if self.hparams.lr_schedule == "cosine":
-            # a closed form of the step: a run resumed with more epochs goes on along the longer curve
-            schedule = LambdaLR(optimizer, _cosine(self.trainer.estimated_stepping_batches))
-            return [optimizer], [{"scheduler": schedule, "interval": "step"}]
-        options = self.hparams
-        plateau = ReduceLROnPlateau(
-            optimizer,
-            factor=options.plateau_factor,
-            patience=options.plateau_patience,
-            cooldown=options.plateau_cooldown,
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "loss/total"}}
+        return scheduled(optimizer, self.hparams, lambda: self.trainer.estimated_stepping_batches)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - torch's signature
         """Everything but the frozen backbone, whose weights' hash is recorded instead."""
@@ -271,15 +257,6 @@ class BasisModule(LightningModule):
         self.step_means.update(values, len(logits))
 
 
-def _cosine(steps: int | float) -> Callable[[int], float]:
-    """Half a cosine from 1 at step 0 to 0 at the last."""
-    if not math.isfinite(steps):
-        raise ConfigError(
-            "model.lr_schedule: cosine needs an end; set trainer.max_epochs or trainer.max_steps"
-        )
-    return lambda step: 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
-
-
 def _flatten(features: Tensor) -> Tensor:
     """`(N, D, H, W)` features to `(P, D)` pixels."""
     return features.permute(0, 2, 3, 1).flatten(0, 2)
@@ -287,25 +264,3 @@ def _flatten(features: Tensor) -> Tensor:
 
 def _pixels_of(batches: Callable[[], Iterator[Tensor]]) -> Callable[[], Iterator[Tensor]]:
     return lambda: (_flatten(features) for features in batches())
-
-
-def _check_ranges(options: Any) -> None:  # noqa: ANN401 - Lightning's attribute dictionary
-    """Refuse options that would give a meaningless loss, naming the option."""
-    rules = {
-        "start_firing": options.start_firing is None or 0 <= options.start_firing < 1,
-        "gamma": options.gamma > 0,
-        "tau": 0 <= options.tau <= 1,
-        "lr": options.lr > 0,
-        "rebase_every": options.rebase_every >= 0,
-        "max_angle": options.max_angle is None or options.max_angle > 0,
-    }
-    if options.rotation_map == "polynomial" and not options.rebase_every:
-        raise ConfigError(
-            "model.rotation_map: polynomial turns only a little way from its base; take cayley, or set "
-            "model.rebase_every to 1 or more"
-        )
-    for name, holds in rules.items():
-        if not holds:
-            raise ConfigError(
-                f"model.{name}: {getattr(options, name)} is out of range; see README.md for its help"
-            )
