@@ -29,6 +29,8 @@ class FeatureDataModule(LightningDataModule):
         cache_dtype: `float32`, exact, or `float16`, half the size.
         num_workers: processes that read images and labels.
         shuffle_seed: of the order of pixels.
+        shuffle_megabytes: memory for cached features that are shuffled at once; a train split that fits is
+            shuffled whole. Each of `num_workers` takes as much.
 
     Raises:
         ConfigError: if a number is out of range.
@@ -44,10 +46,17 @@ class FeatureDataModule(LightningDataModule):
         cache_dtype: Literal["float32", "float16"] = "float32",
         num_workers: int = 0,
         shuffle_seed: int = 0,
+        shuffle_megabytes: int = 512,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        least = {"batch_size": 1, "pixels_per_batch": 1, "passes_per_epoch": 1, "num_workers": 0}
+        least = {
+            "batch_size": 1,
+            "pixels_per_batch": 1,
+            "passes_per_epoch": 1,
+            "num_workers": 0,
+            "shuffle_megabytes": 1,
+        }
         for name, bound in least.items():
             if self.hparams[name] < bound:
                 raise ConfigError(f"data.{name}: expected at least {bound}, got {self.hparams[name]}")
@@ -86,7 +95,10 @@ class FeatureDataModule(LightningDataModule):
         """Shuffled pixels `(P, D)`, or images `(N, 3, h, w)` without a cache."""
         options = self.hparams
         return self.features.training_loader(
-            options.pixels_per_batch, options.passes_per_epoch, options.shuffle_seed
+            options.pixels_per_batch,
+            options.passes_per_epoch,
+            options.shuffle_seed,
+            options.shuffle_megabytes * 2**20,
         )
 
     def _build(self, backbone: Backbone) -> FeatureStore:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from uibe.errors import ConfigError, DataError, MismatchError
 
-__all__ = ["ARRAY_NAME", "CacheKey", "differences", "read_meta", "write_folder"]
+__all__ = ["ARRAY_NAME", "DTYPES", "CacheKey", "differences", "read_meta", "write_folder"]
 
 ARRAY_NAME = "features.npy"
 META_NAME = "meta.json"
