@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from uibe.data.broden import BrodenDataset
-from uibe.data.features import FeatureStore, cache_key, fill_cache
+from uibe.data.extraction import cache_key, fill_cache
+from uibe.data.features import FeatureStore
 from uibe.data.images import ImageFolderDataset
 from uibe.errors import ConfigError
 from uibe.modules.backbone import Backbone
@@ -21,13 +22,15 @@ class FeatureDataModule(LightningDataModule):
     """Pixels of a layer for training, and labelled features for dissection.
 
     Args:
-        batch_size: images a batch, for the backbone and for dissection.
+        batch_size: images a batch, for the backbone and for dissection; a CPU fills the cache with 8 at once
+            at most, as more are slower.
         pixels_per_batch: pixels an optimizer step; 4096 is the paper's.
         passes_per_epoch: how often an epoch goes over all training pixels; more than 1 suits small sets.
         cache: keep features on disk; False runs the backbone in every step.
         cache_dir: folder of the feature caches.
         cache_dtype: `float32`, exact, or `float16`, half the size.
-        num_workers: processes that read images and labels.
+        num_workers: processes that read images and labels; as many threads decode while a cache is filled,
+            with 0 one a core.
         shuffle_seed: of the order of pixels.
         shuffle_megabytes: memory for cached features that are shuffled at once; a train split that fits is
             shuffled whole. Each of `num_workers` takes as much.
