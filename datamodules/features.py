@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from uibe.data.broden import BrodenDataset
-from uibe.data.features import FeatureStore, cache_key, fill_cache
+from uibe.data.extraction import cache_key, fill_cache
+from uibe.data.features import FeatureStore
 from uibe.data.images import ImageFolderDataset
 from uibe.errors import ConfigError
 from uibe.modules.backbone import Backbone
@@ -21,14 +22,18 @@ class FeatureDataModule(LightningDataModule):
     """Pixels of a layer for training, and labelled features for dissection.
 
     Args:
-        batch_size: images a batch, for the backbone and for dissection.
+        batch_size: images a batch, for the backbone and for dissection; a CPU fills the cache with 8 at once
+            at most, as more are slower.
         pixels_per_batch: pixels an optimizer step; 4096 is the paper's.
         passes_per_epoch: how often an epoch goes over all training pixels; more than 1 suits small sets.
         cache: keep features on disk; False runs the backbone in every step.
         cache_dir: folder of the feature caches.
         cache_dtype: `float32`, exact, or `float16`, half the size.
-        num_workers: processes that read images and labels.
+        num_workers: processes that read images and labels; as many threads decode while a cache is filled,
+            with 0 one a core.
         shuffle_seed: of the order of pixels.
+        shuffle_megabytes: memory for cached features that are shuffled at once; a train split that fits is
+            shuffled whole. Each of `num_workers` takes as much.
 
     Raises:
         ConfigError: if a number is out of range.
@@ -44,10 +49,17 @@ class FeatureDataModule(LightningDataModule):
         cache_dtype: Literal["float32", "float16"] = "float32",
         num_workers: int = 0,
         shuffle_seed: int = 0,
+        shuffle_megabytes: int = 512,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        least = {"batch_size": 1, "pixels_per_batch": 1, "passes_per_epoch": 1, "num_workers": 0}
+        least = {
+            "batch_size": 1,
+            "pixels_per_batch": 1,
+            "passes_per_epoch": 1,
+            "num_workers": 0,
+            "shuffle_megabytes": 1,
+        }
         for name, bound in least.items():
             if self.hparams[name] < bound:
                 raise ConfigError(f"data.{name}: expected at least {bound}, got {self.hparams[name]}")
@@ -86,7 +98,10 @@ class FeatureDataModule(LightningDataModule):
         """Shuffled pixels `(P, D)`, or images `(N, 3, h, w)` without a cache."""
         options = self.hparams
         return self.features.training_loader(
-            options.pixels_per_batch, options.passes_per_epoch, options.shuffle_seed
+            options.pixels_per_batch,
+            options.passes_per_epoch,
+            options.shuffle_seed,
+            options.shuffle_megabytes * 2**20,
         )
 
     def _build(self, backbone: Backbone) -> FeatureStore:

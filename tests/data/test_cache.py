@@ -217,6 +217,11 @@ def test_wrong_number_of_images(tmp_path: Path, features: Tensor, announced: int
     assert not list(tmp_path.iterdir())
 
 
+def test_empty_batch_adds_nothing(tmp_path: Path, features: Tensor) -> None:
+    cache = fill(tmp_path, KEY, 7, [features[:3], features[:0], features[3:]])
+    assert cache.features(range(7)).equal(features)
+
+
 def test_no_batches(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="0 images came, 7 were announced"):
         fill(tmp_path, KEY, 7, [])

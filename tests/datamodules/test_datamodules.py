@@ -152,7 +152,21 @@ def test_synthetic_set_is_rendered_once(tmp_path: Path) -> None:
         SyntheticDataModule(str(tmp_path / "set"), **{**sizes, "num_val": 2}).prepare_data()
 
 
-@pytest.mark.parametrize("name", ["batch_size", "pixels_per_batch", "passes_per_epoch"])
+def test_little_memory_gives_the_same_pixels_in_another_order(
+    backbone: Backbone, broden_root: Path, tmp_path: Path
+) -> None:
+    store = BrodenDataModule(str(broden_root), cache_dir=str(tmp_path)).open(backbone)
+    whole, piecewise = (
+        torch.cat(list(store.training_loader(36, 2, 0, budget))) for budget in (2**20, 36 * 64 * 4)
+    )
+    assert not torch.equal(whole, piecewise)
+    assert torch.equal(whole.sort(0).values, piecewise.sort(0).values)
+
+
+NUMBERS = ["batch_size", "pixels_per_batch", "passes_per_epoch", "shuffle_megabytes"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_that_are_not_positive_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"data.{name}: expected at least 1, got 0"):
         BrodenDataModule("anywhere", **{name: 0})

@@ -81,6 +81,22 @@ class GivesPairs(nn.Module):
         return pair
 
 
+class Views(nn.Module):
+    """Fails on channels-last images: of two only, if `batch` says so."""
+
+    def __init__(self, batch: bool = False) -> None:
+        super().__init__()
+        self.batch, self.conv = batch, nn.Conv2d(3, 4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        shape = (-1, *images.shape[2:]) if self.batch else (len(images), -1)
+        return self.conv(images.view(shape).view(images.shape))
+
+
+def views_batch() -> nn.Module:
+    return Views(batch=True)
+
+
 def needs_argument(size: int) -> nn.Module:
     return nn.Conv2d(3, size, 1)
 
@@ -244,7 +260,7 @@ def test_copies_and_pickles_work() -> None:
     images = images_of(32)
     for other in (copy.deepcopy(backbone), pickle.loads(pickle.dumps(backbone))):  # noqa: S301
         assert other.network is other._split.network
-        assert torch.equal(other.head(other.features(images)), backbone(images))
+        assert torch.equal(other.head(other.features(images)), backbone.head(backbone.features(images)))
 
 
 def test_other_dtype_after_construction() -> None:
@@ -365,3 +381,20 @@ def test_a_network_without_one_tensor_of_logits_has_features_but_no_head() -> No
 def test_image_too_small() -> None:
     with pytest.raises(ConfigError, match=r"does not run on an image of 16 x 16: set image_size \([^\n]*\)$"):
         Backbone("torchvision:inception_v3", layer="Mixed_7c", image_size=16)
+
+
+def test_features_are_computed_in_channels_last(resnet: Backbone) -> None:
+    assert resnet.memory_format == torch.channels_last
+    images = images_of(64)
+    found = resnet.features(images)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert found.equal(resnet.features(images.contiguous(memory_format=torch.channels_last)))
+    assert images.is_contiguous()
+
+
+@pytest.mark.parametrize("name", ["Views", "views_batch"])
+def test_network_that_views_its_images_gets_them_as_they_are(name: str) -> None:
+    backbone = Backbone(own(name), layer="conv", image_size=8)
+    assert backbone.memory_format == torch.contiguous_format
+    images = images_of(8).contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(backbone.features(images), backbone(images.contiguous()))

@@ -32,6 +32,20 @@ def test_input_range_replaces_0_to_1() -> None:
     torch.testing.assert_close(found[:, 0, 0], torch.tensor([1.0, -1.0, -0.6]))
 
 
+@pytest.mark.parametrize("options", [{}, {"mean": [1, 2, 3], "std": [4, 5, 6]}, {"input_range": [-1, 255]}])
+def test_a_batch_is_standardized_as_each_image_and_as_in_float64(options: dict[str, list[float]]) -> None:
+    preprocessing = override(IMAGENET, image_size=[5, 7], **options)
+    images = [noise(9, 5), noise(5, 7)]
+    bytes_of = [preprocessing.resize(image) for image in images]
+    found = preprocessing.standardize(torch.stack(bytes_of))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.stack([preprocessing(image) for image in images]).equal(found)
+    low, high = preprocessing.input_range
+    values = np.stack([each.numpy() for each in bytes_of]).astype(np.float64) / 255 * (high - low) + low
+    expected = ((values - preprocessing.mean) / preprocessing.std).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_the_whole_image_is_kept() -> None:
     # red on the left edge, green on the right edge: a centre crop would lose both
     image = Image.new("RGB", (600, 100))

@@ -2,22 +2,21 @@
 
 A cache is a folder named by a digest of everything that the features depend on, so another layer or
 other weights can never be read by mistake. The array is stored **pixel-major**, (N, H, W, D): the D
-values of one pixel are contiguous, as training gathers single pixels at random while evaluation reads
-whole images.
+values of one pixel are contiguous, as training gathers single pixels while evaluation takes whole images.
 """
 
 import contextlib
+import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from uibe.data.cache_folder import ARRAY_NAME, CacheKey, differences, read_meta, write_folder
+from uibe.data.cache_folder import ARRAY_NAME, DTYPES, CacheKey, differences, read_meta, write_folder
+from uibe.data.rows import RowFile
 from uibe.errors import ConfigError, MismatchError
 
 __all__ = ["CacheKey", "FeatureCache", "checked_indices", "fill", "pixel_indices"]
@@ -26,9 +25,8 @@ __all__ = ["CacheKey", "FeatureCache", "checked_indices", "fill", "pixel_indices
 class FeatureCache:
     """Read access to one complete cache; made by `FeatureCache.open` or `fill`.
 
-    The array is memory-mapped on first use in each process. A pickle carries only the path and the
-    shape, so that an instance can be sent to data-loading workers (an open `np.memmap` would be pickled
-    with all its data).
+    Nothing stays open or in memory between calls, so that an instance can be sent to data-loading workers
+    and the largest cache takes no more memory than what was asked for.
 
     Example:
         >>> import tempfile
@@ -74,16 +72,12 @@ class FeatureCache:
             raise MismatchError(f"{path}: filled with {differing}; delete the folder and fill it again")
         return cls(path, shape, key["dtype"])
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_array"}
-
     def __repr__(self) -> str:
         return f"FeatureCache({str(self.path)!r}, shape (N, H, W, D) = {self._shape}, {self.dtype})"
 
     @cached_property
-    def _array(self) -> NDArray[np.floating[Any]]:
-        # A plain view: indexing an np.memmap runs the subclass machinery, several times slower.
-        return np.asarray(np.load(self.path / ARRAY_NAME, mmap_mode="r", allow_pickle=False))
+    def _file(self) -> RowFile:
+        return RowFile.open_npy(self.path / ARRAY_NAME, self.image_bytes)
 
     @property
     def path(self) -> Path:
@@ -110,6 +104,27 @@ class FeatureCache:
         """Storage type, "float32" or "float16"; reading always returns float32."""
         return self._dtype
 
+    @property
+    def image_bytes(self) -> int:
+        """Size of one image's features on disk, bytes."""
+        return math.prod(self._shape[1:]) * DTYPES[self._dtype].itemsize
+
+    def empty(self, num_images: int) -> Tensor:
+        """Room for the features of n images as they are stored, `(n, H, W, D)` in the storage type."""
+        return torch.empty(num_images, *self._shape[1:], dtype=DTYPES[self._dtype])
+
+    def read_into(self, room: Tensor, places: Tensor, rows: Tensor) -> None:
+        """Read the images of n rows into n places of what `empty` gave.
+
+        Raises:
+            MismatchError: the file is shorter than it was.
+        """
+        self._file.read_into(room, places, rows)
+
+    def advise(self, rows: Tensor) -> None:
+        """Tell the operating system, where it listens, that these rows will be read soon."""
+        self._file.advise(rows)
+
     def features(self, rows: Tensor | Sequence[int]) -> Tensor:
         """Read whole images.
 
@@ -124,11 +139,12 @@ class FeatureCache:
             TypeError: the rows are not a 1-D list of integers.
         """
         index = checked_indices(rows, self.num_images, f"{self.path}: image row")
-        images = torch.from_numpy(np.take(self._array, index.numpy(), axis=0))
+        images = self.empty(len(index))
+        self.read_into(images, torch.arange(len(index)), index)
         return images.to(torch.float32).permute(0, 3, 1, 2)
 
     def pixels(self, indices: Tensor | Sequence[int]) -> Tensor:
-        """Gather single pixels.
+        """Gather single pixels, straight from the disk; `uibe.data.pixels` is the fast way for many.
 
         Args:
             indices: n pixel indices, each in [0, N * H * W), in any order: row * H * W + y * W + x.
@@ -140,7 +156,8 @@ class FeatureCache:
             MismatchError: an index is outside the cache.
             TypeError: the indices are not a 1-D list of integers.
         """
-        flat = self._array.reshape(-1, self.num_features)
+        array = np.load(self.path / ARRAY_NAME, mmap_mode="r", allow_pickle=False)
+        flat = np.asarray(array).reshape(-1, self.num_features)
         index = checked_indices(indices, len(flat), f"{self.path}: pixel index")
         return torch.from_numpy(np.take(flat, index.numpy(), axis=0)).to(torch.float32)
 
@@ -226,9 +243,8 @@ def checked_indices(indices: Tensor | Sequence[int], size: int, what: str) -> Te
     integral = not (index.is_floating_point() or index.is_complex() or index.dtype == torch.bool)
     if index.dim() != 1 or not (integral or index.numel() == 0):
         raise TypeError(f"{what}: expected a 1-D list of integers, got {tuple(index.shape)} {index.dtype}")
-    outside = (index < 0) | (index >= size)
-    if outside.any():
-        first = int(index[outside][0])
+    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < size:
+        first = int(index[(index < 0) | (index >= size)][0])
         raise MismatchError(f"{what} {first} is outside [0, {size}): use a list made for this data")
     return index.to(torch.int64)
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from uibe.errors import ConfigError, DataError, MismatchError
 
-__all__ = ["ARRAY_NAME", "CacheKey", "differences", "read_meta", "write_folder"]
+__all__ = ["ARRAY_NAME", "DTYPES", "CacheKey", "differences", "read_meta", "write_folder"]
 
 ARRAY_NAME = "features.npy"
 META_NAME = "meta.json"
@@ -205,10 +205,13 @@ class _ArrayWriter:
                 f"{self._path}: more than the {self._num_images} images announced: "
                 "check that the batches and the image list are of the same data"
             )
-        self._refuse(~torch.isfinite(features), features, "check the image and the weights")
-        stored = features.permute(0, 2, 3, 1).contiguous().to(self._dtype)
-        self._refuse(~torch.isfinite(stored).permute(0, 3, 1, 2), features, 'use dtype "float32"')
-        self._write(stored.numpy().reshape(-1).view(np.uint8).data)
+        if not len(features):
+            return
+        pixels = features.permute(0, 2, 3, 1).contiguous()
+        # rounding is monotonic: if the extremes can be stored, so can all that lies between
+        if not torch.stack(pixels.aminmax()).to(self._dtype).isfinite().all():
+            self._refuse(features)
+        self._write(pixels.to(self._dtype).numpy().reshape(-1).view(np.uint8).data)
         self._written += len(features)
 
     def finish(self) -> tuple[int, ...]:
@@ -244,9 +247,11 @@ class _ArrayWriter:
         num_features, *feature_size = self._sizes
         return (self._num_images, *feature_size, num_features)
 
-    def _refuse(self, bad: Tensor, features: Tensor, remedy: str) -> None:
+    def _refuse(self, features: Tensor) -> None:
+        bad = ~torch.isfinite(features)
+        remedy = "check the image and the weights" if bad.any() else 'use dtype "float32"'
         if not bad.any():
-            return
+            bad = ~torch.isfinite(features.to(self._dtype))
         row, channel, y, x = bad.nonzero()[0].tolist()
         value = float(features[row, channel, y, x])
         raise DataError(

@@ -1,24 +1,22 @@
 """Features and labels of a set of images at one layer, from a cache or straight from the backbone."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from PIL import Image
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from uibe.data.broden import BrodenDataset, ImageLabels
-from uibe.data.cache import CacheKey, FeatureCache, fill
+from uibe.data.cache import FeatureCache
 from uibe.data.images import ImageFolderDataset
 from uibe.data.index import LabelTable
-from uibe.data.pixels import PixelBatchSampler, PixelDataset, RowBatchSampler
+from uibe.data.pixels import DEFAULT_BUDGET, PixelBatchSampler, PixelDataset, RowBatchSampler
 from uibe.errors import DataError
 from uibe.modules.backbone import Backbone
 
-__all__ = ["FeatureStore", "cache_key", "fill_cache"]
+__all__ = ["FeatureStore"]
 
 Images = BrodenDataset | ImageFolderDataset
 
@@ -125,24 +123,39 @@ class FeatureStore:
             features = self._features(inputs)
             yield features, [ImageLabels(*(part.to(features.device) for part in each)) for each in labels]
 
-    def training_loader(self, pixels_per_batch: int, passes: int, seed: int) -> DataLoader[Tensor]:
-        """Shuffled pixels `(P, D)` from the cache, or shuffled images `(N, 3, h, w)` without one."""
+    def training_loader(
+        self, pixels_per_batch: int, passes: int, seed: int, budget: int = DEFAULT_BUDGET
+    ) -> DataLoader[Tensor]:
+        """Shuffled pixels `(P, D)` from the cache, or shuffled images `(N, 3, h, w)` without one.
+
+        Args:
+            pixels_per_batch: P.
+            passes: how often an epoch goes over all pixels.
+            seed: of the order.
+            budget: bytes of cached features to keep in memory, see `uibe.data.windows`.
+        """
         rows = self.rows("train")
         if self.cache is not None:
-            pixels = PixelDataset(self.cache, rows)
-            return self._shuffled(pixels, len(pixels), pixels_per_batch, passes, seed)
+            pixels = PixelDataset(self.cache, rows, budget)
+            sampler = PixelBatchSampler(
+                len(pixels),
+                pixels_per_batch,
+                seed=seed,
+                passes=passes,
+                windows=pixels.windows,
+                ahead=pixels.advise,
+            )
+            return self._shuffled(pixels, sampler)
         height, width = self.backbone.feature_size
         images_per_batch = max(1, pixels_per_batch // (height * width))
-        return self._shuffled(_ImageRows(self.images, rows), len(rows), images_per_batch, passes, seed)
+        sampler = PixelBatchSampler(len(rows), images_per_batch, seed=seed, passes=passes)
+        return self._shuffled(_ImageRows(self.images, rows), sampler)
 
     def image(self, row: int) -> Image.Image:
         """The decoded image of a row."""
         return self.images.image(row)
 
-    def _shuffled(
-        self, data: Dataset[Tensor], size: int, batch_size: int, passes: int, seed: int
-    ) -> DataLoader[Tensor]:
-        sampler = PixelBatchSampler(size, batch_size, seed=seed, passes=passes)
+    def _shuffled(self, data: Dataset[Tensor], sampler: PixelBatchSampler) -> DataLoader[Tensor]:
         return DataLoader(data, batch_size=None, sampler=sampler, num_workers=self.num_workers)
 
     def _inputs(self, split: str) -> Dataset[Tensor]:
@@ -161,31 +174,3 @@ class FeatureStore:
         if not isinstance(self.images, BrodenDataset):
             raise DataError(f"{self.images.root}: images without labels; give a data set in Broden's format")
         return self.images
-
-
-def cache_key(backbone: Backbone, layer: str, fingerprint: str, dtype: str) -> CacheKey:
-    """What the content of a feature cache depends on: weights, layer, preprocessing, images, dtype."""
-    return CacheKey(
-        weights=backbone.weights_sha256,
-        layer=layer,
-        preprocessing=repr(backbone.preprocessing.describe()),
-        images=fingerprint,
-        dtype=dtype,
-    )
-
-
-def fill_cache(
-    directory: str | Path,
-    key: CacheKey,
-    images: Images,
-    backbone: Backbone,
-    batch_size: int,
-    num_workers: int,
-) -> FeatureCache:
-    """Run the backbone once over all images, unless a cache with this key is there already."""
-    if FeatureCache.exists(directory, key):
-        return FeatureCache.open(directory, key)
-    store = FeatureStore(images, {"all": range(len(images))}, backbone, None, batch_size, num_workers)
-    batches: Iterable[Tensor] = store.feature_batches("all")
-    total = -(-len(images) // batch_size)
-    return fill(directory, key, len(images), track(batches, "features", total, transient=True))

@@ -1,32 +1,44 @@
-"""Random pixels for training and whole images for evaluation, read batch by batch from a feature cache.
+"""Shuffled pixels for training and whole images for evaluation, read batch by batch from a feature cache.
 
 All samplers here yield whole batches and go into `DataLoader(dataset, batch_size=None, sampler=...)`, so
 that the data set gathers a batch with one call. They derive from `DistributedSampler` only because
 Lightning leaves such samplers alone, while it would wrap any other one in a padding sampler.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import cast
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
+from uibe.data.blocks import BlockBuffer
 from uibe.data.cache import FeatureCache, checked_indices
+from uibe.data.windows import Windows
 from uibe.errors import ConfigError, DataError
 
-__all__ = ["PixelBatchSampler", "PixelDataset", "RowBatchSampler"]
+__all__ = ["DEFAULT_BUDGET", "PixelBatchSampler", "PixelDataset", "RowBatchSampler"]
+
+DEFAULT_BUDGET = 512 * 2**20
 
 
 class PixelDataset(Dataset[Tensor]):
     """The pixels of some images of a cache, image by image, gathered in batches.
 
-    Position p is pixel p % (H * W) of the image `rows[p // (H * W)]`.
+    Position p is pixel p % (H * W) of the image `rows[p // (H * W)]`. Any positions can be asked for; in
+    the order of `windows` every block is read from disk once a pass. The memory is taken at the first batch,
+    in each data-loading worker anew.
 
     Args:
         cache: the features.
         rows: the image rows to use, for instance those of the training split.
+        budget: bytes of features, in the storage type, to keep in memory; at least one image is kept.
+
+    Attributes:
+        windows: how to shuffle the positions so that the budget suffices.
 
     Raises:
         DataError: there are no rows.
@@ -45,20 +57,36 @@ class PixelDataset(Dataset[Tensor]):
         [torch.Size([8, 3])]
     """
 
-    def __init__(self, cache: FeatureCache, rows: Tensor | Sequence[int]) -> None:
+    def __init__(
+        self, cache: FeatureCache, rows: Tensor | Sequence[int], budget: int = DEFAULT_BUDGET
+    ) -> None:
         self.cache = cache
         self.rows = checked_indices(rows, cache.num_images, f"{cache.path}: image row")
         if not len(self.rows):
             raise DataError(f"{cache.path}: no image rows were chosen: check the split")
-        self._area = cache.feature_size[0] * cache.feature_size[1]
+        area = cache.feature_size[0] * cache.feature_size[1]
+        self.windows = Windows.within(budget, len(self.rows), area, cache.image_bytes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "buffer"}
 
     def __len__(self) -> int:
-        return len(self.rows) * self._area
+        return len(self.rows) * self.windows.area
 
     def __getitem__(self, positions: Tensor | Sequence[int]) -> Tensor:
         """Gather the pixels at n positions, each in [0, len(self)), as (n, D) float32."""
         position = checked_indices(positions, len(self), f"{self.cache.path}: pixel position")
-        return self.cache.pixels(self.rows[position // self._area] * self._area + position % self._area)
+        return self.buffer.gather(position).to(torch.float32)
+
+    @cached_property
+    def buffer(self) -> BlockBuffer:
+        """The blocks in this process's memory."""
+        return BlockBuffer(self.cache, self.rows, self.windows)
+
+    def advise(self, blocks: Tensor) -> None:
+        """Tell the operating system that these blocks of `windows` will be read soon."""
+        images = self.windows.images_of(blocks.sort().values)
+        self.cache.advise(self.rows[images[images < len(self.rows)]])
 
 
 class PixelBatchSampler(DistributedSampler[Tensor]):
@@ -67,7 +95,8 @@ class PixelBatchSampler(DistributedSampler[Tensor]):
     An epoch is `passes` permutations of all pixels, one after the other, cut into full batches: the
     remainder of a pass is carried into the next (such a batch may hold a pixel twice), the remainder of
     the epoch is dropped, fewer than `batch_size` pixels. If an epoch has fewer pixels than one batch, it
-    is one smaller batch of all of them.
+    is one smaller batch of all of them. `Windows` says how a pass of more pixels than memory holds is
+    permuted; remainders of its windows are carried likewise.
 
     The order depends on `seed` and the epoch only: not on the global random state, not on the number of
     processes. Each process gets a contiguous share of every batch; shares differ by at most one pixel.
@@ -77,6 +106,8 @@ class PixelBatchSampler(DistributedSampler[Tensor]):
         batch_size: pixels per batch over **all** processes.
         seed: at least 0.
         passes: how often an epoch goes over the pixels.
+        windows: shuffle these windows one after the other instead of all pixels at once.
+        ahead: told the blocks of the next window when one begins, `PixelDataset.advise` for instance.
         num_replicas: number of processes.
         rank: this process, in [0, num_replicas).
 
@@ -98,6 +129,8 @@ class PixelBatchSampler(DistributedSampler[Tensor]):
         *,
         seed: int = 0,
         passes: int = 1,
+        windows: Windows | None = None,
+        ahead: Callable[[Tensor], None] | None = None,
         num_replicas: int = 1,
         rank: int = 0,
     ) -> None:
@@ -113,6 +146,10 @@ class PixelBatchSampler(DistributedSampler[Tensor]):
         self.num_pixels = num_pixels
         self.batch_size = batch_size
         self.passes = passes
+        self._windows = windows or Windows(num_pixels, 1, num_pixels, 1)
+        self._ahead = ahead
+        if self._windows.num_pixels != num_pixels:
+            raise ValueError(f"windows: expected {num_pixels} pixels, got {self._windows.num_pixels}")
 
     def __len__(self) -> int:
         return max(self.num_pixels * self.passes // self.batch_size, 1)
@@ -128,8 +165,9 @@ class PixelBatchSampler(DistributedSampler[Tensor]):
         mixed = int(np.random.SeedSequence([self.seed, self.epoch]).generate_state(1)[0])
         generator = torch.Generator().manual_seed(mixed)
         carried = torch.empty(0, dtype=torch.int64)
-        for _ in range(self.passes):
-            order = torch.cat([carried, torch.randperm(self.num_pixels, generator=generator)])
+        passes = (self._windows.order(generator, self._ahead) for _ in range(self.passes))
+        for positions in chain.from_iterable(passes):
+            order = torch.cat([carried, positions])
             num_full = len(order) // self.batch_size
             for start in range(0, num_full * self.batch_size, self.batch_size):
                 yield order[start : start + self.batch_size]

@@ -15,7 +15,7 @@ __all__ = ["Backbone"]
 
 
 class Backbone(nn.Module):
-    """A frozen image classifier, `head(features(images)) == forward(images)`.
+    """A frozen image classifier, `head(features(images)) == forward(images)` up to rounding.
 
     Parameters never require gradients and the network stays in eval mode, whatever `train` says.
 
@@ -38,6 +38,8 @@ class Backbone(nn.Module):
     Attributes:
         num_features: D, number of channels at the layer.
         feature_size: (H, W) at the configured image size.
+        memory_format: of the images inside `features`: channels-last, in which convolutions are faster,
+            unless the network insists on the usual one. It has a say in how features are rounded.
         preprocessing: from a picture to the network's input.
         weights_sha256: hash of the network's weights, independent of the file they came from.
         class_names: names of the outputs in order, None if unknown.
@@ -74,6 +76,7 @@ class Backbone(nn.Module):
         self.weights_sha256 = hash_state(self.network.state_dict())
         self._split = Split(self.network, layer, self.preprocessing.size)
         self.num_features, self.feature_size = self._measure()
+        self.memory_format = self._find_memory_format()
         self.train(False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -98,7 +101,7 @@ class Backbone(nn.Module):
         Returns:
             The layer's output `(N, D, H, W)`, as it is before an in-place operation that follows.
         """
-        features: Tensor = self._split.lower(images)
+        features: Tensor = self._split.lower(images.contiguous(memory_format=self.memory_format))
         return features
 
     def head(self, features: Tensor) -> Tensor:
@@ -119,7 +122,7 @@ class Backbone(nn.Module):
         if features.ndim != 4 or features.shape[1] != self.num_features:
             shape = tuple(features.shape)
             raise ValueError(f"features: expected shape (N, {self.num_features}, H, W), got {shape}")
-        return self._split.upper(features)
+        return self._split.upper(features.contiguous())
 
     def train(self, mode: bool = True) -> Self:
         """Stay in eval mode.
@@ -166,6 +169,18 @@ class Backbone(nn.Module):
                 f"{_describe(output)}: choose an earlier layer, such as a convolutional block"
             )
         return output.shape[1], (output.shape[2], output.shape[3])
+
+    @torch.no_grad()
+    def _find_memory_format(self) -> torch.memory_format:
+        """Channels-last if the network runs in it: one that calls `view` may not."""
+        parameter = next(self.network.parameters(), torch.zeros(()))
+        # two, as a single image hides whether batch and channels can be viewed as one
+        images = parameter.new_zeros(2, 3, *self.preprocessing.size)
+        try:
+            self._split.lower(images.contiguous(memory_format=torch.channels_last))
+        except RuntimeError:
+            return torch.contiguous_format
+        return torch.channels_last
 
 
 def _describe(output: object) -> str:

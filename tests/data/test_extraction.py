@@ -1,0 +1,129 @@
+"""Filling a cache: the features of the plain way, in order, with a bounded number of images ahead."""
+
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from uibe.data.broden import BrodenDataset
+from uibe.data.cache import FeatureCache
+from uibe.data.extraction import cache_key, extract, fill_cache, in_threads
+from uibe.data.index import BrodenIndex
+from uibe.errors import DataError
+from uibe.modules.backbone import Backbone
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    """The default network at its default layer."""
+    return Backbone("uibe.modules.small_cnn:small_cnn", "package:uibe.assets", "features.4", image_size=48)
+
+
+@pytest.fixture
+def images(broden_root: Path) -> BrodenDataset:
+    return BrodenDataset(BrodenIndex.read(broden_root))
+
+
+def filled(folder: Path, images: BrodenDataset, backbone: Backbone, **options: int) -> FeatureCache:
+    key = cache_key(backbone, backbone.layer, "images", "float32")
+    return fill_cache(folder, key, images, backbone, **{"batch_size": 3, **options})
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_features_are_those_of_one_image_at_a_time(
+    images: BrodenDataset, backbone: Backbone, tmp_path: Path, threads: int
+) -> None:
+    found = filled(tmp_path, images, backbone, threads=threads).features(range(4))
+    for i, features in enumerate(found):
+        expected = backbone.features(backbone.preprocessing(images.image(i))[None])[0]
+        torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_threads_do_not_change_a_bit(images: BrodenDataset, backbone: Backbone, tmp_path: Path) -> None:
+    one, many = (filled(tmp_path / str(k), images, backbone, threads=k) for k in (1, 5))
+    assert one.features(range(4)).equal(many.features(range(4)))
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(64, [3, 1]), (2, [2, 2])])
+def test_a_cpu_runs_few_images_at_once(
+    images: BrodenDataset,
+    backbone: Backbone,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    batch_size: int,
+    sizes: list[int],
+) -> None:
+    found: list[int] = []
+    run = Backbone.features
+
+    def note(self: Backbone, batch: torch.Tensor) -> torch.Tensor:
+        found.append(len(batch))
+        return run(self, batch)
+
+    monkeypatch.setattr(Backbone, "features", note)
+    monkeypatch.setattr("uibe.data.extraction.CPU_BATCH", 3)
+    filled(tmp_path, images, backbone, batch_size=batch_size)
+    assert found == sizes
+
+
+def test_inference_mode_stays_inside(images: BrodenDataset, backbone: Backbone) -> None:
+    for features in extract(images, backbone, batch_size=2):
+        assert features.is_inference()
+        assert not torch.is_inference_mode_enabled()
+        assert torch.is_grad_enabled()
+
+
+def test_damaged_image_is_named_and_nothing_is_left(
+    images: BrodenDataset, backbone: Backbone, tmp_path: Path, broden_root: Path
+) -> None:
+    (broden_root / "images/b/2.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"2\.jpg .*line 4.*: cannot be decoded"):
+        filled(tmp_path / "cache", images, backbone)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_key_tells_memory_formats_apart(backbone: Backbone) -> None:
+    key = cache_key(backbone, "features.4", "images", "float16")
+    assert key["memory_format"] == "channels_last"
+    assert key["dtype"] == "float16"
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("ahead", [0, 1, 3, 99])
+def test_results_come_in_order_and_not_too_early(threads: int, ahead: int) -> None:
+    started = 0
+    lock = threading.Lock()
+
+    def square(number: int) -> int:
+        nonlocal started
+        with lock:
+            started += 1
+        return number**2
+
+    for taken, result in enumerate(in_threads(square, range(20), threads, ahead)):
+        assert result == taken**2
+        assert started <= taken + 1 + ahead
+
+
+def test_failure_is_raised_at_its_place() -> None:
+    results = in_threads(lambda number: 6 // number, [3, 2, 0, 1], threads=2, ahead=3)
+    assert [next(results), next(results)] == [2, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_what_is_not_wanted_is_not_computed() -> None:
+    gate, computed = threading.Event(), []
+
+    def wait(number: int) -> int:
+        if number:
+            gate.wait(30)
+        computed.append(number)
+        return number
+
+    results = in_threads(wait, range(9), threads=1, ahead=5)
+    assert next(results) == 0
+    threading.Timer(0.05, gate.set).start()
+    results.close()
+    assert len(computed) <= 2

@@ -1,0 +1,83 @@
+"""Plain reads of equal rows from a file: nothing mapped, nothing kept open."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uibe.errors import MismatchError
+
+__all__ = ["RowFile"]
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """A file of equal rows after a header.
+
+    It is opened for each read: an open file would share its position with forked worker processes.
+
+    Attributes:
+        path: the file.
+        start: bytes before the first row.
+        row_bytes: bytes of a row.
+    """
+
+    path: Path
+    start: int
+    row_bytes: int
+
+    @classmethod
+    def open_npy(cls, path: Path, row_bytes: int) -> Self:
+        """The rows of a `.npy` file, after its header."""
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            return cls(path, file.tell(), row_bytes)
+
+    def read_into(self, room: Tensor, places: Tensor, rows: Tensor) -> None:
+        """Read rows into places of a tensor, one read for each run of consecutive rows and places.
+
+        Args:
+            room: `(m, ...)`, contiguous, `row_bytes` an entry; changed at `places`.
+            places: `(n,)` int64 entries of `room`.
+            rows: `(n,)` int64, which row goes to each place; in any order.
+
+        Raises:
+            MismatchError: the file ends before a row does.
+        """
+        view = room.flatten(1).view(torch.uint8).numpy()
+        with self.path.open("rb", buffering=0) as file:
+            for begin, end in _runs(places, rows):
+                place, row = int(places[begin]), int(rows[begin])
+                file.seek(self.start + row * self.row_bytes)
+                part = view[place : place + end - begin].data.cast("B")
+                # a raw read may stop early, at 2 GB for one
+                while part:
+                    done = file.readinto(part)
+                    if not done:
+                        raise MismatchError(f"{self.path}: shorter than it was; delete the folder and rerun")
+                    part = part[done:]
+
+    def advise(self, rows: Tensor) -> None:
+        """Tell the operating system, where it listens, that these rows will be read soon."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        with self.path.open("rb", buffering=0) as file:
+            for begin, end in _runs(rows):
+                start = self.start + int(rows[begin]) * self.row_bytes
+                length = (end - begin) * self.row_bytes
+                os.posix_fadvise(file.fileno(), start, length, os.POSIX_FADV_WILLNEED)
+
+
+def _runs(*lists: Tensor) -> Iterator[tuple[int, int]]:
+    """Begin and end of each stretch in which all lists go up by one."""
+    if not len(lists[0]):
+        return
+    broken = torch.stack([numbers.diff() != 1 for numbers in lists]).any(0)
+    begins = [0, *(broken.nonzero()[:, 0] + 1).tolist()]
+    yield from zip(begins, [*begins[1:], len(lists[0])], strict=True)
