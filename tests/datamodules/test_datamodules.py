@@ -159,6 +159,7 @@ def test_little_memory_gives_the_same_pixels_in_another_order(
     whole, piecewise = (
         torch.cat(list(store.training_loader(36, 2, 0, budget))) for budget in (2**20, 36 * 64 * 4)
     )
+    assert not store.training_loader(36, 2, 0).pin_memory  # of use to a GPU only
     assert not torch.equal(whole, piecewise)
     assert torch.equal(whole.sort(0).values, piecewise.sort(0).values)
 
