@@ -28,7 +28,7 @@ class FeatureDataModule(LightningDataModule):
         passes_per_epoch: how often an epoch goes over all training pixels; more than 1 suits small sets.
         cache: keep features on disk; False runs the backbone in every step.
         cache_dir: folder of the feature caches.
-        cache_dtype: `float32`, exact, or `float16`, half the size.
+        cache_dtype: `float32`, exact, or half the size: `float16`, or `bfloat16` for values beyond 65504.
         num_workers: processes that read images and labels; as many threads decode while a cache is filled,
             with 0 one a core.
         shuffle_seed: of the order of pixels.
@@ -46,7 +46,7 @@ class FeatureDataModule(LightningDataModule):
         passes_per_epoch: int = 1,
         cache: bool = True,
         cache_dir: str = "cache",
-        cache_dtype: Literal["float32", "float16"] = "float32",
+        cache_dtype: Literal["float32", "float16", "bfloat16"] = "float32",
         num_workers: int = 0,
         shuffle_seed: int = 0,
         shuffle_megabytes: int = 512,

@@ -19,7 +19,7 @@ NUM_IMAGES, AREA = 12, 6
 IMAGE_BYTES = 5 * AREA * 2
 
 
-@pytest.fixture(scope="module", params=["float32", "float16"])
+@pytest.fixture(scope="module", params=["float32", "float16", "bfloat16"])
 def cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FeatureCache:
     features = torch.arange(NUM_IMAGES * 5.0 * AREA).view(NUM_IMAGES, 5, 3, 2)
     key = CacheKey(dtype=request.param)

@@ -28,6 +28,7 @@ PARTS = {
 }
 KEY = CacheKey(**PARTS)
 HALF = CacheKey(**{**PARTS, "dtype": "float16"})
+BRAIN = CacheKey(**{**PARTS, "dtype": "bfloat16"})
 SHAPE = (7, 5, 3, 2)  # (N, D, H, W)
 
 
@@ -69,6 +70,24 @@ def test_float16_error_is_bounded(tmp_path: Path, features: Tensor) -> None:
     assert read.dtype == torch.float32
     assert cache.path.joinpath("features.npy").stat().st_size < features.numel() * 2 + 256
     torch.testing.assert_close(read, features * 100, rtol=2**-11, atol=2**-25)
+
+
+def test_bfloat16_error_is_bounded_over_the_whole_range(tmp_path: Path, features: Tensor) -> None:
+    features *= 10 ** torch.linspace(-30, 30, 5)[:, None, None]
+    cache = fill(tmp_path, BRAIN, len(features), [features], dtype="bfloat16")
+    read = cache.features(range(7))
+    torch.testing.assert_close(read, features, rtol=2**-8, atol=0)
+    assert cache.path.joinpath("features.npy").stat().st_size < features.numel() * 2 + 256
+    assert cache.pixels(range(42)).equal(read.permute(0, 2, 3, 1).reshape(-1, 5))
+    assert FeatureCache.open(tmp_path, BRAIN).dtype == "bfloat16"
+
+
+def test_bfloat16_is_kept_as_bits_that_numpy_can_read(tmp_path: Path, features: Tensor) -> None:
+    cache = fill(tmp_path, BRAIN, len(features), [features])
+    stored = np.load(cache.path / "features.npy")
+    assert stored.dtype == np.uint16
+    widened = (stored.astype(np.uint32) << 16).view(np.float32)
+    np.testing.assert_array_equal(widened, cache.features(range(7)).permute(0, 2, 3, 1).numpy())
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
@@ -128,7 +147,7 @@ def test_key_is_a_mapping_whose_order_does_not_matter() -> None:
     assert "layer='features.7'" in repr(KEY)
 
 
-@pytest.mark.parametrize("parts", [{}, {"dtype": "bfloat16"}, {"dtype": "float32", "layer": ""}])
+@pytest.mark.parametrize("parts", [{}, {"dtype": "float64"}, {"dtype": "float32", "layer": ""}])
 def test_unusable_keys_are_refused(parts: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="cache key part"):
         CacheKey(**parts)
@@ -192,11 +211,12 @@ def test_interrupted_fill_leaves_nothing(
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_non_finite_value_is_named(tmp_path: Path, features: Tensor, value: float) -> None:
+@pytest.mark.parametrize("key", [KEY, HALF, BRAIN], ids=lambda key: str(key["dtype"]))
+def test_non_finite_value_is_named(tmp_path: Path, features: Tensor, value: float, key: CacheKey) -> None:
     features[4, 2, 1, 1] = value
     features[5, 0, 0, 0] = value
-    with pytest.raises(DataError, match=f"image row 4, channel 2 has the value {value:g}"):
-        fill(tmp_path, KEY, 7, features.split(3))
+    with pytest.raises(DataError, match=f"image row 4, channel 2 has the value {value:g}.*check the image"):
+        fill(tmp_path, key, 7, features.split(3))
     assert not list(tmp_path.iterdir())
 
 
@@ -206,6 +226,12 @@ def test_float16_overflow_says_use_float32(tmp_path: Path, features: Tensor) -> 
         DataError, match=r'image row 3, channel 1 has the value 70000, .* use dtype "float32"'
     ):
         fill(tmp_path, HALF, 7, features.split(3))
+
+
+def test_bfloat16_overflow_says_use_float32(tmp_path: Path, features: Tensor) -> None:
+    features[3, 1] = -3.4e38
+    with pytest.raises(DataError, match=r'image row 3, channel 1 has the value -3\.4e\+38, .* "float32"'):
+        fill(tmp_path, BRAIN, 7, features.split(3))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Filling a cache: the features of the plain way, in order, with a bounded number of images ahead."""
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 
 from uibe.data.broden import BrodenDataset
 from uibe.data.cache import FeatureCache
-from uibe.data.extraction import cache_key, extract, fill_cache, in_threads
+from uibe.data.extraction import cache_key, extract, fill_cache
 from uibe.data.index import BrodenIndex
 from uibe.errors import DataError
 from uibe.modules.backbone import Backbone
@@ -87,43 +86,3 @@ def test_key_tells_memory_formats_apart(backbone: Backbone) -> None:
     key = cache_key(backbone, "features.4", "images", "float16")
     assert key["memory_format"] == "channels_last"
     assert key["dtype"] == "float16"
-
-
-@pytest.mark.parametrize("threads", [1, 4])
-@pytest.mark.parametrize("ahead", [0, 1, 3, 99])
-def test_results_come_in_order_and_not_too_early(threads: int, ahead: int) -> None:
-    started = 0
-    lock = threading.Lock()
-
-    def square(number: int) -> int:
-        nonlocal started
-        with lock:
-            started += 1
-        return number**2
-
-    for taken, result in enumerate(in_threads(square, range(20), threads, ahead)):
-        assert result == taken**2
-        assert started <= taken + 1 + ahead
-
-
-def test_failure_is_raised_at_its_place() -> None:
-    results = in_threads(lambda number: 6 // number, [3, 2, 0, 1], threads=2, ahead=3)
-    assert [next(results), next(results)] == [2, 3]
-    with pytest.raises(ZeroDivisionError):
-        next(results)
-
-
-def test_what_is_not_wanted_is_not_computed() -> None:
-    gate, computed = threading.Event(), []
-
-    def wait(number: int) -> int:
-        if number:
-            gate.wait(30)
-        computed.append(number)
-        return number
-
-    results = in_threads(wait, range(9), threads=1, ahead=5)
-    assert next(results) == 0
-    threading.Timer(0.05, gate.set).start()
-    results.close()
-    assert len(computed) <= 2

@@ -84,15 +84,15 @@ def test_other_labels_share_the_cache(backbone: Backbone, broden_root: Path, tmp
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
+@pytest.mark.parametrize(("dtype", "error"), [("float16", 2**-11), ("bfloat16", 2**-8)])
 def test_half_precision_is_another_cache_of_nearly_the_same(
-    backbone: Backbone, broden_root: Path, tmp_path: Path
+    backbone: Backbone, broden_root: Path, tmp_path: Path, dtype: str, error: float
 ) -> None:
     exact, half = (
-        _open(broden_root, tmp_path / "cache", backbone, cache_dtype=dtype)
-        for dtype in ("float32", "float16")
+        _open(broden_root, tmp_path / "cache", backbone, cache_dtype=each) for each in ("float32", dtype)
     )
     assert not torch.equal(exact, half)
-    assert torch.allclose(exact, half, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(half, exact, rtol=error, atol=1e-6)
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
@@ -159,6 +159,7 @@ def test_little_memory_gives_the_same_pixels_in_another_order(
     whole, piecewise = (
         torch.cat(list(store.training_loader(36, 2, 0, budget))) for budget in (2**20, 36 * 64 * 4)
     )
+    assert not store.training_loader(36, 2, 0).pin_memory  # of use to a GPU only
     assert not torch.equal(whole, piecewise)
     assert torch.equal(whole.sort(0).values, piecewise.sort(0).values)
 

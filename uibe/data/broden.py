@@ -5,7 +5,7 @@ label table.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
 from typing import Literal, NamedTuple, TypedDict
@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from uibe.data.images import content_fingerprint, read_rgb
 from uibe.data.index import BrodenIndex, BrodenRow, Cell, LabelTable
+from uibe.data.threads import in_threads
 from uibe.errors import ConfigError, DataError
 
 __all__ = [
@@ -215,8 +216,7 @@ def verify(
             return str(error)
         return None
 
-    with ThreadPoolExecutor() as pool:
-        results = pool.map(complaint, range(len(dataset)))
+    with closing(in_threads(complaint, range(len(dataset)))) as results:
         steps = track(results, "Verifying images", total=len(dataset), disable=not progress, transient=True)
         complaints = list(steps)
     sound = tuple(row for row, message in zip(index.rows, complaints, strict=True) if message is None)

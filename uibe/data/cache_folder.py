@@ -27,7 +27,7 @@ __all__ = ["ARRAY_NAME", "DTYPES", "CacheKey", "differences", "read_meta", "writ
 
 ARRAY_NAME = "features.npy"
 META_NAME = "meta.json"
-DTYPES = {"float32": torch.float32, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 _FORMAT = 1  # raise it when the layout of the folder changes: older caches are then refused, not misread
 _REMEDY = "delete the folder and rerun the command that filled it"
@@ -38,7 +38,7 @@ class CacheKey(Mapping[str, str]):
 
     Args:
         **parts: such as `weights_sha256`, `layer`, `preprocessing`, `images` (a fingerprint of the image
-            list); `dtype` is required: the storage type, "float32" or "float16".
+            list); `dtype` is required: the storage type, "float32", "float16" or "bfloat16".
 
     Raises:
         ConfigError: `dtype` is missing or unknown, or a part is not a non-empty string.
@@ -56,8 +56,8 @@ class CacheKey(Mapping[str, str]):
             if not isinstance(value, str) or not value:
                 raise ConfigError(f"cache key part {name!r} must be a non-empty string, got {value!r}")
         if parts.get("dtype") not in DTYPES:
-            known = " or ".join(DTYPES)
-            raise ConfigError(f"cache key part 'dtype' must be {known}, got {parts.get('dtype')!r}")
+            known = ", ".join(DTYPES)
+            raise ConfigError(f"cache key part 'dtype' must be one of {known}, got {parts.get('dtype')!r}")
         self._parts = parts
 
     def __getitem__(self, name: str) -> str:
@@ -211,7 +211,7 @@ class _ArrayWriter:
         # rounding is monotonic: if the extremes can be stored, so can all that lies between
         if not torch.stack(pixels.aminmax()).to(self._dtype).isfinite().all():
             self._refuse(features)
-        self._write(pixels.to(self._dtype).numpy().reshape(-1).view(np.uint8).data)
+        self._write(pixels.to(self._dtype).flatten().view(torch.uint8).numpy().data)
         self._written += len(features)
 
     def finish(self) -> tuple[int, ...]:
@@ -237,7 +237,9 @@ class _ArrayWriter:
                 "free space or choose another folder"
             )
         header = io.BytesIO()
-        descr = np.dtype(str(self._dtype).removeprefix("torch.")).str
+        # NumPy has no bfloat16: its bits are stored, and the key says what they mean
+        stored = torch.uint16 if self._dtype == torch.bfloat16 else self._dtype
+        descr = np.dtype(str(stored).removeprefix("torch.")).str
         np.lib.format.write_array_header_1_0(
             header, {"descr": descr, "fortran_order": False, "shape": self._shape()}
         )

@@ -1,13 +1,9 @@
 """Filling a feature cache: images are decoded in threads while the backbone runs."""
 
-import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from rich.progress import track
@@ -16,9 +12,10 @@ from torch import Tensor
 from uibe.data.broden import BrodenDataset
 from uibe.data.cache import CacheKey, FeatureCache, fill
 from uibe.data.images import ImageFolderDataset
+from uibe.data.threads import in_threads
 from uibe.modules.backbone import Backbone
 
-__all__ = ["cache_key", "decoded", "extract", "fill_cache", "in_threads"]
+__all__ = ["cache_key", "decoded", "extract", "fill_cache"]
 
 CPU_BATCH = 8
 """Images that a CPU runs at once, as measured: EfficientNet-Lite0 is fastest at 4 to 8 and takes 1.8 times as
@@ -26,9 +23,6 @@ long at 32, ResNet18 is fastest at 8 to 16. The maps of a few images stay in the
 the size at which glibc returns memory to the system after every layer, to have it zeroed for the next."""
 
 _BATCHES_AHEAD = 2
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def cache_key(backbone: Backbone, layer: str, fingerprint: str, dtype: str) -> CacheKey:
@@ -100,35 +94,6 @@ def decoded(
     return in_threads(
         lambda row: backbone.preprocessing.resize(images.image(row)), range(len(images)), threads, ahead
     )
-
-
-def in_threads(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int
-) -> Generator[Result]:
-    """Results of a function in the order of the items, computed in threads a bounded number ahead.
-
-    Args:
-        function: called in any thread; what it raises is raised at its place.
-        items: its arguments.
-        threads: how many; 0 for as many as there are cores.
-        ahead: results that may wait to be taken.
-
-    Example:
-        >>> list(in_threads(abs, [-1, 2, -3], threads=2, ahead=1))
-        [1, 2, 3]
-    """
-    waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def _images_at_once(backbone: Backbone, batch_size: int) -> int:

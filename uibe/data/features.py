@@ -156,7 +156,10 @@ class FeatureStore:
         return self.images.image(row)
 
     def _shuffled(self, data: Dataset[Tensor], sampler: PixelBatchSampler) -> DataLoader[Tensor]:
-        return DataLoader(data, batch_size=None, sampler=sampler, num_workers=self.num_workers)
+        on_gpu = next(self.backbone.parameters()).device.type == "cuda"
+        return DataLoader(
+            data, batch_size=None, sampler=sampler, num_workers=self.num_workers, pin_memory=on_gpu
+        )
 
     def _inputs(self, split: str) -> Dataset[Tensor]:
         rows = self.rows(split)

@@ -4,7 +4,6 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypedDict
 
@@ -12,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from uibe.data.threads import in_threads
 from uibe.errors import DataError
 
 __all__ = ["ImageFolderDataset", "ImageSample", "content_fingerprint", "image_fingerprint", "read_rgb"]
@@ -103,10 +103,9 @@ def content_fingerprint(root: Path, names: Iterable[str]) -> str:
     """
     names = list(names)
     total = hashlib.sha256()
-    with ThreadPoolExecutor() as pool:
-        digests = pool.map(lambda name: _digest(root / name), names)
-        for name, digest in zip(names, digests, strict=True):
-            total.update(f"{name}\0{digest}\n".encode())
+    digests = in_threads(lambda name: _digest(root / name), names)
+    for name, digest in zip(names, digests, strict=True):
+        total.update(f"{name}\0{digest}\n".encode())
     return total.hexdigest()
 
 
