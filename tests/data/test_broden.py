@@ -85,7 +85,7 @@ def test_categories_come_from_the_data_set(root: Path) -> None:
 
 def test_labels_of_an_image(root: Path) -> None:
     index = BrodenIndex.read(root)
-    planes, image_wide, annotated = BrodenDataset(index).labels(0)
+    planes, image_wide, annotated, concepts = BrodenDataset(index).labels(0)
     code = {name: c + 1 for c, name in enumerate(index.labels.names)}
     assert planes.dtype == torch.int32
     assert planes.shape == (4, 4, 6)
