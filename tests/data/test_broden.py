@@ -98,6 +98,8 @@ def test_labels_of_an_image(root: Path) -> None:
     assert image_wide.dtype == torch.int64
     assert image_wide.tolist() == [code["street-s"] - 1]
     assert annotated.tolist() == [True, True, True, True, False]
+    occurring = {*planes.flatten().tolist(), *(image_wide + 1).tolist()} - {0}
+    assert concepts.tolist() == sorted(code - 1 for code in occurring)
 
 
 def test_image_without_masks_has_no_planes(root: Path) -> None:

@@ -141,7 +141,7 @@ class BrodenDataset(Dataset[BrodenSample]):
             plane[...] = self._plane(row, mask)
         image_wide = torch.tensor(sorted({c for cell in row.cells for c in cell.concepts}), dtype=torch.int64)
         in_planes = torch.from_numpy(np.flatnonzero(np.bincount(planes.ravel(), minlength=1)[1:]))
-        concepts = torch.cat([in_planes, image_wide]).unique()
+        concepts = torch.cat([in_planes, image_wide]).unique()  # type: ignore[no-untyped-call]
         annotated = torch.tensor([cell.filled for cell in row.cells])
         annotated[table.category[concepts]] = True
         return ImageLabels(torch.from_numpy(planes), image_wide, annotated, concepts)

@@ -5,6 +5,7 @@ such a run are one subtraction, whatever the run's length, so that counting neve
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 __all__ = ["LabelCounts", "Labels", "label_counts"]
 
-_MEMORY = 32 * 2**20  # bytes a table may take before a batch is divided; about what a processor caches
+_MEMORY = 8 * 2**20  # bytes a table may take before a batch is divided; about what a processor caches
 _EXACT = 2**24  # up to here float32 holds every whole number
 
 
@@ -104,7 +105,7 @@ def _groups(labels: Sequence[Labels], memory: int) -> Iterator[list[int]]:
 
 
 def _dtype(height: int, width: int) -> torch.dtype:
-    """A type whose sums of lookups are exact, in any order: at most `sh` in a pixel column, each up to `sh`."""
+    """A type that sums lookups exactly in any order: at most `sh` a pixel column, each up to `sh`."""
     return torch.float32 if height * height * width <= _EXACT else torch.float64
 
 
@@ -123,16 +124,17 @@ def _layout(images: list[int], labels: Sequence[Labels]) -> LabelCounts:
 
 
 def _entries(planes: Tensor, concepts: Tensor) -> Tensor:
-    """The entry `1 + l` of each pixel of `(n, planes, sh, sw)`, 0 where it is unlabelled, `(sh, n, planes, sw)`."""
-    codes = int(concepts.max()) + 2 if concepts.numel() else 1
-    entry = torch.zeros(len(planes), codes, dtype=torch.int64, device=planes.device)
+    """The entry `1 + l` of each pixel, 0 where it is unlabelled, `(sh, n, planes, sw)`."""
+    num_codes = int(concepts.max()) + 2 if concepts.numel() else 1
+    entry = torch.zeros(len(planes), num_codes, dtype=torch.int64, device=planes.device)
     entry.scatter_(
         1, concepts + 1, torch.arange(1, concepts.shape[1] + 1, device=planes.device).expand_as(concepts)
     )
     entry[:, 0] = 0  # where the missing concepts of images that carry fewer went
-    first = torch.arange(0, entry.numel(), codes, device=planes.device)[:, None, None]
+    first = torch.arange(0, entry.numel(), num_codes, device=planes.device)[:, None, None]
     # rearranged while the numbers are narrow
-    return entry.flatten()[planes.permute(2, 0, 1, 3).contiguous().long() + first]
+    codes = planes.permute(2, 0, 1, 3).contiguous().long() + first
+    return entry.flatten().index_select(0, codes.flatten()).view(codes.shape)
 
 
 def _table(entries: Tensor, size: int) -> Tensor:
@@ -142,7 +144,7 @@ def _table(entries: Tensor, size: int) -> Tensor:
     place = entries + torch.arange(0, width * size, size, device=entries.device)
     table[1:].view(height, num, width * size).scatter_(2, place.flatten(2), 1.0)
     # `cumsum` does not vectorize along the first dimension
-    for above, row in zip(table[:-1], table[1:], strict=True):
+    for above, row in pairwise(table):
         row += above
     table[..., 0] = torch.arange(height + 1, device=entries.device)[:, None, None]
     return table

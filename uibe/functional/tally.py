@@ -73,7 +73,7 @@ def tally_batch(
     Example:
         >>> from types import SimpleNamespace
         >>> sky = SimpleNamespace(planes=torch.tensor([[[1, 1], [0, 0]]]), concepts=torch.tensor([0]),
-        ...                       image_wide=torch.tensor([], dtype=torch.long), annotated=torch.tensor([True]))
+        ...                       image_wide=torch.zeros(0).long(), annotated=torch.tensor([True]))
         >>> from uibe.functional.label_counts import label_counts
         >>> [labels] = label_counts([sky])
         >>> counts = empty_tally(detectors=1, concepts=1, categories=1)
@@ -88,10 +88,10 @@ def tally_batch(
         raise ValueError(f"expected labels for {len(maps)} images, got {len(labels.images)}")
     tally.labelled.index_add_(0, labels.concepts.flatten(), labels.total().flatten())
     pixels = maps.flatten(2)
-    active = (pixels.amax(2) > thresholds).flatten().nonzero()[:, 0]  # type: ignore[no-untyped-call]
-    for part in active.split(_MAPS) if len(active) else ():
+    active = (pixels.amax(2) > thresholds).flatten().nonzero()[:, 0]
+    for part in torch.split(active, _MAPS) if len(active) else ():
         image, detector = part // len(thresholds), part % len(thresholds)
-        chosen = pixels.flatten(0, 1).index_select(0, part).unflatten(1, maps.shape[2:])
+        chosen = pixels.flatten(0, 1).index_select(0, part).view(-1, *maps.shape[2:])
         counts = mask_counts(chosen, thresholds.index_select(0, detector), image, labels)
         _add(tally, counts, image, detector, labels, categories, union)
 

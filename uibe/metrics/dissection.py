@@ -1,6 +1,6 @@
 """Network dissection as metrics: tallies that add up, and the pass that labels and scores detectors."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -92,7 +92,7 @@ class DissectionTally(Metric):
         >>> from types import SimpleNamespace
         >>> tally = DissectionTally(1, categories=torch.tensor([0]), num_categories=1)
         >>> sky = SimpleNamespace(planes=torch.tensor([[[1, 0]]]), concepts=torch.tensor([0]),
-        ...                       image_wide=torch.tensor([], dtype=torch.long), annotated=torch.tensor([True]))
+        ...                       image_wide=torch.zeros(0).long(), annotated=torch.tensor([True]))
         >>> [labels] = label_counts([sky])
         >>> tally.update(torch.tensor([[[[2.0, 0.0]]]]), torch.tensor([1.0]), labels)
         >>> tally.counts().iou(tally.categories).tolist(), tally.counts().firing_rate().tolist()
@@ -167,15 +167,24 @@ class Dissection(NamedTuple):
         return dict(zip(self.category_names, scores, strict=True))
 
 
+class _TrainPixels:
+    """Projections of the train pixels, `(p, I)` batches, any number of times."""
+
+    def __init__(self, data: LabelledFeatures, directions: Tensor) -> None:
+        self.data, self.directions = data, directions
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for features in self.data.feature_batches("train"):
+            yield projection_maps(features, self.directions).transpose(0, 1).flatten(1).T
+
+
 def quantile_thresholds(data: LabelledFeatures, directions: Tensor, quantile: float) -> Tensor:
     """Thresholds exceeded by a share of all train pixels (NetDissect's rule), `(I,)`.
 
     NetDissect takes the quantile over the whole data set; labels and thresholds come from the train
     split here, so that the validation split takes no part in choosing anything.
     """
-    maps = (projection_maps(features, directions) for features in data.feature_batches("train"))
-    pixels = (batch.transpose(0, 1).flatten(1).T for batch in maps)
-    return column_quantiles(pixels, quantile, data.num_pixels("train"))
+    return column_quantiles(_TrainPixels(data, directions), quantile, data.num_pixels("train"))
 
 
 def with_quantile_thresholds(data: LabelledFeatures, directions: Tensor, quantile: float) -> Detectors:
