@@ -85,7 +85,7 @@ def test_categories_come_from_the_data_set(root: Path) -> None:
 
 def test_labels_of_an_image(root: Path) -> None:
     index = BrodenIndex.read(root)
-    planes, image_wide, annotated = BrodenDataset(index).labels(0)
+    planes, image_wide, annotated, concepts = BrodenDataset(index).labels(0)
     code = {name: c + 1 for c, name in enumerate(index.labels.names)}
     assert planes.dtype == torch.int32
     assert planes.shape == (4, 4, 6)
@@ -98,6 +98,8 @@ def test_labels_of_an_image(root: Path) -> None:
     assert image_wide.dtype == torch.int64
     assert image_wide.tolist() == [code["street-s"] - 1]
     assert annotated.tolist() == [True, True, True, True, False]
+    occurring = {*planes.flatten().tolist(), *(image_wide + 1).tolist()} - {0}
+    assert concepts.tolist() == sorted(code - 1 for code in occurring)
 
 
 def test_image_without_masks_has_no_planes(root: Path) -> None:

@@ -12,16 +12,9 @@ from torch import Tensor
 from tests.references import tally as reference
 from tests.references.tally import ImageTruth
 from uibe.data.broden import ImageLabels
-from uibe.functional.tally import (
-    UNIONS,
-    Tally,
-    Union,
-    carried_concepts,
-    empty_tally,
-    iou,
-    tally_batch,
-    upsample,
-)
+from uibe.functional.bilinear import upsample
+from uibe.functional.label_counts import label_counts
+from uibe.functional.tally import UNIONS, Tally, Union, empty_tally, iou, tally_batch
 
 CATEGORIES = [0, 0, 0, 1, 1, 2, 2]  # of 7 concepts: object, part, scene
 NUM_CATEGORIES = 3
@@ -30,7 +23,8 @@ unions = pytest.mark.parametrize("union", UNIONS)
 
 def image_labels(planes: Tensor, image_wide: Sequence[int], annotated: Sequence[bool]) -> ImageLabels:
     wide = torch.tensor(image_wide, dtype=torch.int64)
-    return ImageLabels(planes.int(), wide, torch.tensor(annotated))
+    concepts = torch.tensor(sorted({*planes[planes > 0].sub(1).tolist(), *image_wide}), dtype=torch.int64)
+    return ImageLabels(planes.int(), wide, torch.tensor(annotated), concepts)
 
 
 def random_case(
@@ -54,10 +48,10 @@ def counted(
     maps: Tensor, thresholds: Tensor, labels: Sequence[ImageLabels], union: Union, batch: int = 64
 ) -> Tally:
     tally = empty_tally(len(thresholds), len(CATEGORIES), NUM_CATEGORIES)
-    carried = [carried_concepts(each) for each in labels]
     for start in range(0, len(maps), batch):
         part = slice(start, start + batch)
-        tally_batch(tally, maps[part], thresholds, carried[part], torch.tensor(CATEGORIES), union)
+        for counts in label_counts(labels[part]):
+            tally_batch(tally, maps[part][counts.images], thresholds, counts, torch.tensor(CATEGORIES), union)
     return tally
 
 
@@ -195,8 +189,8 @@ def test_a_pixel_carries_all_of_its_part_labels() -> None:
 
 def test_a_concept_both_in_a_plane_and_image_wide_covers_the_image() -> None:
     labels = image_labels(torch.tensor([[[6, 0], [0, 0]]]), [5], [False, False, True])
-    carried = carried_concepts(labels)
-    assert (carried.concepts.tolist(), carried.pixels.tolist()) == ([5], [[1.0] * 4])
+    [counts] = label_counts([labels])
+    assert (counts.concepts.tolist(), counts.total().tolist()) == ([[5]], [[4]])
 
 
 def test_union_rules_differ_where_the_mask_misses_the_category() -> None:
@@ -243,5 +237,6 @@ def test_unknown_union_and_unequal_numbers_are_refused() -> None:
     maps, thresholds, labels = random_case(0, images=2)
     with pytest.raises(ValueError, match="expected union to be one of annotated, netdissect-lite"):
         counted(maps, thresholds, labels, "all")  # type: ignore[arg-type]
+    [one] = label_counts(labels[:1])
     with pytest.raises(ValueError, match="expected labels for 2 images, got 1"):
-        counted(maps, thresholds, labels[:1], "annotated")
+        tally_batch(empty_tally(3, 7, 3), maps, thresholds, one, torch.tensor(CATEGORIES))

@@ -54,4 +54,6 @@ class FakeFeatures:
 def image_labels(plane: Sequence[Sequence[int]], image_wide: Sequence[int] = ()) -> ImageLabels:
     """One plane of codes, and image-wide concepts; both of two categories are annotated."""
     wide = torch.tensor(image_wide, dtype=torch.int64)
-    return ImageLabels(torch.tensor([plane], dtype=torch.int32), wide, torch.tensor([True, True]))
+    planes = torch.tensor([plane], dtype=torch.int32)
+    concepts = torch.tensor(sorted({*planes[planes > 0].sub(1).tolist(), *image_wide}), dtype=torch.int64)
+    return ImageLabels(planes, wide, torch.tensor([True, True]), concepts)

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from tests.metrics.fakes import FakeConcepts, FakeFeatures, Split, image_labels
+from uibe.data.broden import ImageLabels
 from uibe.functional.detectors import Detectors, projection_maps
-from uibe.functional.tally import CarriedConcepts, carried_concepts, empty_tally, tally_batch
+from uibe.functional.label_counts import label_counts
+from uibe.functional.tally import empty_tally, tally_batch
 from uibe.metrics.dissection import (
     Counts,
     DissectionTally,
@@ -21,18 +23,19 @@ CATEGORIES = torch.tensor([0, 0, 1])
 CONCEPTS = FakeConcepts(("sky", "sea", "kitchen"), CATEGORIES, ("object", "scene"))
 
 
-def random_images(num: int, detectors: int = 2, seed: int = 0) -> tuple[Tensor, list[CarriedConcepts]]:
+def random_images(num: int, detectors: int = 2, seed: int = 0) -> tuple[Tensor, list[ImageLabels]]:
     generator = torch.Generator().manual_seed(seed)
     maps = torch.randint(-8, 16, (num, detectors, 2, 2), generator=generator) / 8
     planes = torch.randint(0, 3, (num, 4, 4), generator=generator)
-    return maps, [carried_concepts(image_labels(p.tolist(), [2] * (n % 2))) for n, p in enumerate(planes)]
+    return maps, [image_labels(p.tolist(), [2] * (n % 2)) for n, p in enumerate(planes)]
 
 
-def tallied(maps: Tensor, labels: Sequence[CarriedConcepts], batch: int = 64) -> DissectionTally:
+def tallied(maps: Tensor, labels: Sequence[ImageLabels], batch: int = 64) -> DissectionTally:
     metric = DissectionTally(maps.shape[1], CATEGORIES, 2)
     thresholds = torch.full((maps.shape[1],), 0.5)
     for start in range(0, len(maps), batch):
-        metric.update(maps[start : start + batch], thresholds, labels[start : start + batch])
+        for counts in label_counts(labels[start : start + batch]):
+            metric.update(maps[start : start + batch], thresholds, counts)
     return metric
 
 
@@ -46,7 +49,8 @@ def assert_same(found: Counts, expected: Counts) -> None:
 def test_counts_are_those_of_the_tally_and_of_the_feature_pixels() -> None:
     maps, labels = random_images(9)
     tally = empty_tally(2, 3, 2)
-    tally_batch(tally, maps, torch.tensor([0.5, 0.5]), labels, CATEGORIES)
+    [counts] = label_counts(labels)
+    tally_batch(tally, maps, torch.tensor([0.5, 0.5]), counts, CATEGORIES)
     fired = (maps > 0.5).sum((0, 2, 3))
     assert_same(tallied(maps, labels).counts(), Counts(*tally, fired, torch.tensor(36)))
 
@@ -76,7 +80,7 @@ def test_reset_forgets_everything() -> None:
     maps, labels = random_images(9)
     metric = tallied(*random_images(5, seed=1))
     metric.reset()
-    metric.update(maps, torch.full((2,), 0.5), labels)
+    metric.update(maps, torch.full((2,), 0.5), *label_counts(labels))
     assert_same(metric.counts(), tallied(maps, labels).counts())
 
 
@@ -90,7 +94,7 @@ def test_another_metric_keeps_its_own_counts() -> None:
 def test_one_detector_one_concept_one_category_keep_their_shapes() -> None:
     metric = DissectionTally(1, torch.tensor([0]), 1)
     sky = image_labels([[1, 0]])._replace(annotated=torch.tensor([True]))
-    metric.update(torch.tensor([[[[2.0, 0.0]]]]), torch.tensor([1.0]), [carried_concepts(sky)])
+    metric.update(torch.tensor([[[[2.0, 0.0]]]]), torch.tensor([1.0]), *label_counts([sky]))
     counts = metric.counts()
     assert [tuple(count.shape) for count in counts] == [(1, 1), (1, 1), (1,), (1,), ()]
     assert counts.iou(metric.categories).tolist() == [[1.0]]
@@ -99,8 +103,8 @@ def test_one_detector_one_concept_one_category_keep_their_shapes() -> None:
 
 def test_no_images_have_a_firing_rate_and_iou_of_zero() -> None:
     metric = DissectionTally(2, CATEGORIES, 2)
-    metric.update(torch.zeros(0, 2, 2, 2), torch.zeros(2), [])
-    counts = metric.counts()
+    with pytest.warns(UserWarning, match="before the ``update`` method"):
+        counts = metric.counts()
     assert counts.firing_rate().tolist() == [0.0, 0.0]
     assert not counts.iou(CATEGORIES).any()
 

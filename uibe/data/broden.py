@@ -42,19 +42,21 @@ class ImageLabels(NamedTuple):
     """Everything that is known about the concepts of one image.
 
     Attributes:
-        planes: shape (planes, sh, sw), int32, concept codes; all planes of all categories, in the
-            order of the categories. A pixel can carry several concepts, one in each plane.
+        planes: shape (planes, sh, sw), int32 or narrower, concept codes; all planes of all categories, in
+            the order of the categories. A pixel can carry several concepts, one in each plane.
         image_wide: shape (L,), int64, ascending indices of the concepts that hold for the whole image.
         annotated: shape (K,), bool, whether category k is annotated in this image: its cell of
             index.csv is filled, or a concept *of category k* occurs, be it in a plane or cell of
             another category. The second clause departs from "the cell is filled" only for labels that
             live in several categories (`wall` as a part, of category object); without it they would
             count as intersections in images whose activations are not counted.
+        concepts: shape (L,), int64, ascending indices of all concepts that occur, in planes or image-wide.
     """
 
     planes: Tensor
     image_wide: Tensor
     annotated: Tensor
+    concepts: Tensor
 
 
 class BrodenSample(TypedDict):
@@ -139,22 +141,22 @@ class BrodenDataset(Dataset[BrodenSample]):
         for plane, mask in zip(planes, (mask for cell in row.cells for mask in cell.masks), strict=True):
             plane[...] = self._plane(row, mask)
         image_wide = torch.tensor(sorted({c for cell in row.cells for c in cell.concepts}), dtype=torch.int64)
+        in_planes = torch.from_numpy(np.flatnonzero(np.bincount(planes.ravel(), minlength=1)[1:]))
+        concepts = torch.cat([in_planes, image_wide]).unique()  # type: ignore[no-untyped-call]
         annotated = torch.tensor([cell.filled for cell in row.cells])
-        present = np.flatnonzero(np.bincount(planes.ravel(), minlength=1)[1:])
-        annotated[table.category[torch.from_numpy(present)]] = True
-        annotated[table.category[image_wide]] = True
-        return ImageLabels(torch.from_numpy(planes), image_wide, annotated)
+        annotated[table.category[concepts]] = True
+        return ImageLabels(torch.from_numpy(planes), image_wide, annotated, concepts)
 
     def _plane(self, row: BrodenRow, mask: str) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
         """Concept codes (sh, sw) of one mask file."""
         path = self.index.root / "images" / mask
-        pixels = np.asarray(read_rgb(path, self._where(row))).astype(np.int32)
+        pixels = np.asarray(read_rgb(path, self._where(row)))
         if pixels.shape[:2] != row.mask_size:
             found, expected = (f"{w} x {h}" for h, w in (pixels.shape[:2], row.mask_size))
             where = self._where(row)
             raise DataError(f"{path} (from {where}): {found} pixels; expected {expected}, sw x sh")
-        numbers = pixels[..., 0] + 256 * pixels[..., 1]
-        codes: np.ndarray[tuple[int, ...], np.dtype[np.int32]] = self._codes[numbers]
+        numbers = pixels[..., 0] + pixels[..., 1] * np.uint16(256)
+        codes: np.ndarray[tuple[int, ...], np.dtype[np.int32]] = self._codes.take(numbers)
         if codes.min() < 0:
             raise DataError(
                 f"{path} (from {self._where(row)}): label number {numbers[codes < 0][0]} (R + 256 G) "
@@ -173,7 +175,7 @@ def collate(samples: Sequence[BrodenSample]) -> BrodenBatch:
         samples: at least one sample; all images of one shape.
 
     Example:
-        >>> labels = ImageLabels(torch.zeros(0, 2, 2), torch.zeros(0), torch.zeros(1))
+        >>> labels = ImageLabels(torch.zeros(0, 2, 2), *torch.zeros(3, 0))
         >>> batch = collate([{"image": torch.zeros(3, 4, 4), "labels": labels, "row": 7}] * 2)
         >>> batch["image"].shape, len(batch["labels"]), batch["row"]
         (torch.Size([2, 3, 4, 4]), 2, tensor([7, 7]))

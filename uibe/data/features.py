@@ -1,6 +1,7 @@
 """Features and labels of a set of images at one layer, from a cache or straight from the backbone."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from uibe.data.broden import BrodenDataset, ImageLabels
 from uibe.data.cache import FeatureCache
 from uibe.data.images import ImageFolderDataset
 from uibe.data.index import LabelTable
+from uibe.data.label_cache import LabelCache
 from uibe.data.pixels import DEFAULT_BUDGET, PixelBatchSampler, PixelDataset, RowBatchSampler
 from uibe.errors import DataError
 from uibe.modules.backbone import Backbone
@@ -36,16 +38,6 @@ class _ImageRows(Dataset[Tensor]):
         return self.images.transform(self.images.image(row))
 
 
-class _LabelledRows(Dataset[tuple[Tensor, list[ImageLabels]]]):
-    """Inputs (features or images) of a batch of rows with their labels."""
-
-    def __init__(self, inputs: Dataset[Tensor], labels: BrodenDataset, rows: Sequence[int]) -> None:
-        self.inputs, self.labels, self.rows = inputs, labels, rows
-
-    def __getitem__(self, positions: Sequence[int]) -> tuple[Tensor, list[ImageLabels]]:
-        return self.inputs[positions], [self.labels.labels(self.rows[position]) for position in positions]
-
-
 class _CachedRows(Dataset[Tensor]):
     """Cached features of a batch of rows."""
 
@@ -67,7 +59,7 @@ class FeatureStore:
         backbone: computes features that are not cached.
         cache: features of all images, or None to run the backbone each time.
         batch_size: images a batch.
-        num_workers: processes that read images and labels.
+        num_workers: processes that read images; labels are decoded in threads.
     """
 
     def __init__(
@@ -118,8 +110,10 @@ class FeatureStore:
 
     def labelled_batches(self, split: str) -> Iterator[tuple[Tensor, list[ImageLabels]]]:
         """`(N, D, H, W)` batches with the labels of their images."""
-        rows = _LabelledRows(self._inputs(split), self._labelled(), self.rows(split))
-        for inputs, labels in self._loader(rows, split):
+        rows = self.rows(split)
+        parts = [[rows[position] for position in positions] for positions in self._sampler(split)]
+        loader = self._loader(self._inputs(split), split)
+        for inputs, labels in zip(loader, self._labels.batches(parts), strict=True):
             features = self._features(inputs)
             yield features, [ImageLabels(*(part.to(features.device) for part in each)) for each in labels]
 
@@ -166,12 +160,18 @@ class FeatureStore:
         return _CachedRows(self.cache, rows) if self.cache is not None else _ImageRows(self.images, rows)
 
     def _loader(self, data: Dataset[Any], split: str) -> DataLoader[Any]:
-        sampler = RowBatchSampler(range(len(self.rows(split))), self.batch_size)
-        return DataLoader(data, batch_size=None, sampler=sampler, num_workers=self.num_workers)
+        return DataLoader(data, batch_size=None, sampler=self._sampler(split), num_workers=self.num_workers)
+
+    def _sampler(self, split: str) -> RowBatchSampler:
+        return RowBatchSampler(range(len(self.rows(split))), self.batch_size)
 
     def _features(self, inputs: Tensor) -> Tensor:
         inputs = inputs.to(next(self.backbone.parameters()).device)
         return inputs if self.cache is not None else self.backbone.features(inputs)
+
+    @cached_property
+    def _labels(self) -> LabelCache:
+        return LabelCache(self._labelled())
 
     def _labelled(self) -> BrodenDataset:
         if not isinstance(self.images, BrodenDataset):

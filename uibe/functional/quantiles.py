@@ -2,15 +2,21 @@
 
 A sketch would make thresholds depend on batch order and the number of processes. The largest values of
 each column are kept instead: merging two sets of them is exact and commutes, so the result is the true
-order statistic, in memory proportional to the share that is sought.
+order statistic, in memory proportional to the share that is sought. Where that is too much, the bits of
+the result are found from counts, the highest first, in several passes.
 """
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 
 __all__ = ["column_quantiles", "merge_largest"]
+
+_MEMORY = 256 * 2**20  # bytes of largest values to keep
+_BITS = 11  # to find in a pass: 2048 counts a column
+_NARROW, _WIDE = (torch.float32, torch.int32), (torch.float64, torch.int64)  # a type and that of its bits
 
 
 def merge_largest(largest: Tensor | None, values: Tensor, keep: int) -> Tensor:
@@ -24,7 +30,7 @@ def merge_largest(largest: Tensor | None, values: Tensor, keep: int) -> Tensor:
     return merged.topk(min(keep, merged.shape[1]), dim=1).values
 
 
-def column_quantiles(batches: Iterable[Tensor], share: float, total: int) -> Tensor:
+def column_quantiles(batches: Iterable[Tensor], share: float, total: int, memory: int = _MEMORY) -> Tensor:
     """For each column the value that a share of all rows exceeds, number `floor(share * P) + 1` from the top.
 
     At most `floor(share * P)` rows lie strictly above it; NetDissect's threshold is `share=0.005`.
@@ -34,6 +40,8 @@ def column_quantiles(batches: Iterable[Tensor], share: float, total: int) -> Ten
         batches: `(p, I)` floating tensors.
         share: in `[0, 1)`.
         total: `P`, the number of rows of all batches together.
+        memory: bytes for the largest values; if they need more, the batches are read several times, unless
+            they are an iterator, which ends with its first pass.
 
     Returns:
         `(I,)`, of the dtype of the batches.
@@ -47,12 +55,49 @@ def column_quantiles(batches: Iterable[Tensor], share: float, total: int) -> Ten
     """
     if not 0 <= share < 1:
         raise ValueError(f"expected a share in [0, 1), got {share}")
-    keep, largest, rows = int(share * total) + 1, None, 0
+    keep, largest = int(share * total) + 1, None
+    memory = memory if iter(batches) is not batches else sys.maxsize
+    for values in _checked(batches, total):
+        if keep * values.shape[1] * values.element_size() > memory:
+            return _from_counts(batches, keep, total)
+        largest = merge_largest(largest, values.T, keep)
+    return torch.empty(0) if largest is None else largest[:, -1].contiguous()
+
+
+def _checked(batches: Iterable[Tensor], total: int) -> Iterator[Tensor]:
+    """One pass over the batches."""
+    rows = 0
     for values in batches:
         if values.isnan().any():
             raise ValueError("expected finite values to take a quantile of, got NaN")
-        largest = merge_largest(largest, values.T, keep)
         rows += len(values)
-    if largest is None or rows != total:
+        yield values
+    if rows != total:
         raise ValueError(f"expected {total} rows to take a quantile of, got {rows}")
-    return largest[:, -1].contiguous()
+
+
+def _from_counts(batches: Iterable[Tensor], keep: int, total: int) -> Tensor:
+    """The value number `keep` from the top of each column, in memory that depends on neither number."""
+    first = next(iter(batches))
+    floats, integers = _WIDE if first.dtype == torch.float64 else _NARROW
+    rank = torch.full((first.shape[1], 1), keep, device=first.device)
+    # the least that the bits so far, as a number, can be followed by
+    lowest = torch.full_like(rank, -(2 ** (_BITS - 1)))
+    found = lowest
+    for shift in reversed(range(0, torch.iinfo(integers).bits, _BITS)):
+        counts = torch.zeros(first.shape[1], 2**_BITS, dtype=torch.int64, device=first.device)
+        for values in _checked(batches, total):
+            digit = (_ordered(values.T.to(floats).view(integers)) >> shift).long() - lowest
+            inside = (digit >= 0) & (digit < 2**_BITS)
+            counts.scatter_add_(1, digit.clamp(0, 2**_BITS - 1), inside.long())
+        above = counts.flip(1).cumsum(1).flip(1)  # how many have this digit or a larger one
+        digit = (above >= rank).sum(1, keepdim=True) - 1
+        rank = rank - (above - counts).gather(1, digit)
+        found = lowest + digit
+        lowest = found << _BITS
+    return _ordered(found[:, 0].to(integers)).view(floats).to(first.dtype)
+
+
+def _ordered(bits: Tensor) -> Tensor:
+    """Bits of floating numbers as integers in the order of the numbers; and back."""
+    return bits ^ ((bits >> (torch.iinfo(bits.dtype).bits - 1)) & torch.iinfo(bits.dtype).max)

@@ -4,62 +4,20 @@ A tally is a sum over images, so batches, shards, processes and restarts combine
 result depends on none of them. IoU is computed from the finished counts only.
 """
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = [
-    "UNIONS",
-    "CarriedConcepts",
-    "Labels",
-    "Tally",
-    "Union",
-    "carried_concepts",
-    "empty_tally",
-    "iou",
-    "tally_batch",
-    "tally_image",
-    "upsample",
-]
+from uibe.functional.label_counts import LabelCounts
+from uibe.functional.mask_counts import mask_counts
+
+__all__ = ["UNIONS", "Tally", "Union", "empty_tally", "iou", "tally_batch"]
 
 Union = Literal["annotated", "netdissect-lite"]
 UNIONS: tuple[Union, ...] = get_args(Union)
 
-
-class Labels(Protocol):
-    """Labels of one image.
-
-    Attributes:
-        planes: `(planes, sh, sw)` integer, 0 = unlabelled, `c + 1` = the pixel carries concept `c`.
-        image_wide: `(L,)` int64, concepts that the whole image carries.
-        annotated: `(K,)` bool, whether category `k` is annotated in this image at all.
-    """
-
-    @property
-    def planes(self) -> Tensor: ...  # noqa: D102 - described above
-    @property
-    def image_wide(self) -> Tensor: ...  # noqa: D102
-    @property
-    def annotated(self) -> Tensor: ...  # noqa: D102
-
-
-class CarriedConcepts(NamedTuple):
-    """Where one image carries which concept.
-
-    Attributes:
-        concepts: `(L,)` int64, the concepts present.
-        pixels: `(L, sh * sw)` float32 of 0 and 1.
-        annotated: `(K,)` bool.
-        size: `(sh, sw)`.
-    """
-
-    concepts: Tensor
-    pixels: Tensor
-    annotated: Tensor
-    size: tuple[int, int]
+_MAPS = 2048  # maps to count at once, so that what lies between stays in the processor's cache
 
 
 class Tally(NamedTuple):
@@ -87,122 +45,76 @@ def empty_tally(detectors: int, concepts: int, categories: int, device: torch.de
     return Tally(*(torch.zeros(shape, dtype=torch.int64, device=device) for shape in shapes))
 
 
-def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear upsampling of `(n, h, w)` maps to the segmentation's size (`align_corners=False`).
-
-    Example:
-        >>> upsample(torch.tensor([[[0.0, 4.0]]]), (1, 4)).tolist()
-        [[[0.0, 1.0, 3.0, 4.0]]]
-    """
-    return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-
-
-def carried_concepts(labels: Labels) -> CarriedConcepts:
-    """Lay out an image's labels for counting; worth sharing between several sets of detectors.
-
-    A pixel carries a concept or does not, however many planes say so.
-
-    Example:
-        >>> from types import SimpleNamespace
-        >>> planes, annotated = torch.tensor([[[2, 0]], [[2, 5]]]), torch.tensor([True])
-        >>> labels = SimpleNamespace(planes=planes, image_wide=torch.tensor([7]), annotated=annotated)
-        >>> carried = carried_concepts(labels)
-        >>> carried.concepts.tolist(), carried.pixels.tolist()
-        ([1, 4, 7], [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    """
-    height, width = labels.planes.shape[-2:]
-    codes = labels.planes.flatten(1).long()
-    present = torch.bincount(codes.flatten(), minlength=1)
-    present[0] = 0
-    concepts = torch.cat([present.nonzero()[:, 0] - 1, labels.image_wide]).unique()  # type: ignore[no-untyped-call]
-    row = torch.zeros(len(present), dtype=torch.int64, device=codes.device)  # 0 collects the unlabelled
-    in_planes = concepts[concepts + 1 < len(present)]
-    row[in_planes + 1] = torch.arange(1, len(in_planes) + 1, device=codes.device)
-    pixels = torch.zeros(len(concepts) + 1, height * width, device=codes.device)
-    pixels.scatter_(0, row[codes], 1.0)
-    pixels[1:][torch.isin(concepts, labels.image_wide)] = 1.0
-    return CarriedConcepts(concepts, pixels[1:], labels.annotated, (height, width))
-
-
-def tally_image(
+def tally_batch(
     tally: Tally,
     maps: Tensor,
     thresholds: Tensor,
-    carried: CarriedConcepts,
+    labels: LabelCounts,
     categories: Tensor,
-    union: Union,
+    union: Union = "annotated",
 ) -> None:
-    """Add one image to a tally, in place.
+    """Add a batch of images to a tally, in place.
 
     The mask of detector `i` is `upsample(maps)[i] > thresholds[i]`, strict (method.md section 3). Maps
     whose maximum stays at or below the threshold cannot fire after bilinear upsampling and are left out.
 
     Args:
         tally: counts so far; changed.
-        maps: `(I, h, w)` projections of the image's features.
+        maps: `(n, I, h, w)` projections of the images' features.
         thresholds: `(I,)`.
-        carried: the image's labels.
+        labels: of the `n` images.
         categories: `(C,)` int64, the category `k` of each concept.
         union: `annotated` counts a detector's area in the images where the category is annotated;
             `netdissect-lite` only in those where the mask itself meets a label of the category.
-    """
-    tally.labelled[carried.concepts] += carried.pixels.sum(1).long()
-    active = (maps.flatten(1).amax(1) > thresholds).nonzero()[:, 0]
-    masks = (upsample(maps[active], carried.size) > thresholds[active, None, None]).flatten(1).float()
-    counts = torch.zeros(len(active), len(categories), dtype=torch.int64, device=maps.device)
-    # float32 sums of 0 and 1 are exact below 2**24, the pixels of a 4096 x 4096 mask
-    counts[:, carried.concepts] = (masks @ carried.pixels.T).long()
-    tally.intersections.index_add_(0, active, counts)
-    counted = _counted(counts, carried.annotated, categories, union)
-    tally.activated.index_add_(0, active, masks.sum(1, keepdim=True).long() * counted)
-
-
-def _counted(counts: Tensor, annotated: Tensor, categories: Tensor, union: Union) -> Tensor:
-    """`(n, K)` int64: 1 where the image counts towards a detector's area for a category."""
-    if union == "annotated":
-        return annotated.long().expand(len(counts), -1)
-    met = torch.zeros(len(counts), len(annotated), dtype=torch.int64, device=counts.device)
-    return met.index_add_(1, categories, counts).clamp_(max=1)
-
-
-def tally_batch(
-    tally: Tally,
-    maps: Tensor,
-    thresholds: Tensor,
-    labels: Sequence[CarriedConcepts],
-    categories: Tensor,
-    union: Union = "annotated",
-) -> None:
-    """Add a batch of images to a tally, in place.
-
-    Args:
-        tally: counts so far; changed.
-        maps: `(N, I, h, w)` projections.
-        thresholds: `(I,)`.
-        labels: of the `N` images, from `carried_concepts`.
-        categories: `(C,)` int64, the category `k` of each concept.
-        union: the rule for a detector's area, see `tally_image`.
 
     Raises:
         ValueError: if the union rule is unknown or the numbers of maps and labels differ.
 
     Example:
         >>> from types import SimpleNamespace
-        >>> none = torch.tensor([], dtype=torch.long)
-        >>> plane = torch.tensor([[[1, 1], [0, 0]]])
-        >>> sky = SimpleNamespace(planes=plane, image_wide=none, annotated=torch.tensor([True]))
+        >>> sky = SimpleNamespace(planes=torch.tensor([[[1, 1], [0, 0]]]), concepts=torch.tensor([0]),
+        ...                       image_wide=torch.zeros(0).long(), annotated=torch.tensor([True]))
+        >>> from uibe.functional.label_counts import label_counts
+        >>> [labels] = label_counts([sky])
         >>> counts = empty_tally(detectors=1, concepts=1, categories=1)
         >>> maps = torch.tensor([[[[3.0, 0.0], [2.0, 0.0]]]])
-        >>> tally_batch(counts, maps, torch.tensor([1.0]), [carried_concepts(sky)], torch.tensor([0]))
+        >>> tally_batch(counts, maps, torch.tensor([1.0]), labels, torch.tensor([0]))
         >>> [c.tolist() for c in counts], iou(counts, torch.tensor([0])).tolist()
         ([[[1]], [[2]], [2]], [[0.3333333333333333]])
     """
     if union not in UNIONS:
         raise ValueError(f"expected union to be one of {', '.join(UNIONS)}, got {union!r}")
-    if len(maps) != len(labels):
-        raise ValueError(f"expected labels for {len(maps)} images, got {len(labels)}")
-    for image_maps, image_labels in zip(maps, labels, strict=True):
-        tally_image(tally, image_maps, thresholds, image_labels, categories, union)
+    if len(maps) != len(labels.images):
+        raise ValueError(f"expected labels for {len(maps)} images, got {len(labels.images)}")
+    tally.labelled.index_add_(0, labels.concepts.flatten(), labels.total().flatten())
+    pixels = maps.flatten(2)
+    active = (pixels.amax(2) > thresholds).flatten().nonzero()[:, 0]
+    for part in torch.split(active, _MAPS) if len(active) else ():
+        image, detector = part // len(thresholds), part % len(thresholds)
+        chosen = pixels.flatten(0, 1).index_select(0, part).view(-1, *maps.shape[2:])
+        counts = mask_counts(chosen, thresholds.index_select(0, detector), image, labels)
+        _add(tally, counts, image, detector, labels, categories, union)
+
+
+def _add(
+    tally: Tally,
+    counts: Tensor,
+    image: Tensor,
+    detector: Tensor,
+    labels: LabelCounts,
+    categories: Tensor,
+    union: Union,
+) -> None:
+    """Add counts `(A, 1 + L)` of maps, each of one image and detector."""
+    concepts = labels.concepts.index_select(0, image)
+    place = detector[:, None] * len(categories) + concepts
+    tally.intersections.view(-1).index_add_(0, place.flatten(), counts[:, 1:].flatten())
+    if union == "annotated":
+        counted = labels.annotated.index_select(0, image).long()
+    else:
+        counted = torch.zeros(len(counts), tally.activated.shape[1], dtype=torch.int64, device=counts.device)
+        counted.scatter_add_(1, categories[concepts], counts[:, 1:]).clamp_(max=1)
+    tally.activated.index_add_(0, detector, counts[:, :1] * counted)
 
 
 def iou(tally: Tally, categories: Tensor) -> Tensor:

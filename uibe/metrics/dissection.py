@@ -1,6 +1,6 @@
 """Network dissection as metrics: tallies that add up, and the pass that labels and scores detectors."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -8,18 +8,10 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from uibe.functional.detectors import Detectors, projection_maps
+from uibe.functional.label_counts import LabelCounts, Labels, label_counts
 from uibe.functional.quantiles import column_quantiles
 from uibe.functional.scores import DissectionScores, assign_labels, category_scores, dissection_scores
-from uibe.functional.tally import (
-    CarriedConcepts,
-    Labels,
-    Tally,
-    Union,
-    carried_concepts,
-    empty_tally,
-    iou,
-    tally_batch,
-)
+from uibe.functional.tally import Tally, Union, empty_tally, iou, tally_batch
 
 __all__ = [
     "Concepts",
@@ -94,14 +86,15 @@ class DissectionTally(Metric):
         detectors: I.
         categories: `(C,)` int64, the category of each concept.
         num_categories: K.
-        union: `annotated` or `netdissect-lite`, see `uibe.functional.tally.tally_image`.
+        union: `annotated` or `netdissect-lite`, see `uibe.functional.tally.tally_batch`.
 
     Example:
         >>> from types import SimpleNamespace
         >>> tally = DissectionTally(1, categories=torch.tensor([0]), num_categories=1)
-        >>> sky = SimpleNamespace(planes=torch.tensor([[[1, 0]]]), annotated=torch.tensor([True]),
-        ...                       image_wide=torch.tensor([], dtype=torch.long))
-        >>> tally.update(torch.tensor([[[[2.0, 0.0]]]]), torch.tensor([1.0]), [carried_concepts(sky)])
+        >>> sky = SimpleNamespace(planes=torch.tensor([[[1, 0]]]), concepts=torch.tensor([0]),
+        ...                       image_wide=torch.zeros(0).long(), annotated=torch.tensor([True]))
+        >>> [labels] = label_counts([sky])
+        >>> tally.update(torch.tensor([[[[2.0, 0.0]]]]), torch.tensor([1.0]), labels)
         >>> tally.counts().iou(tally.categories).tolist(), tally.counts().firing_rate().tolist()
         ([[1.0]], [0.5])
     """
@@ -125,8 +118,8 @@ class DissectionTally(Metric):
         for name, counts in start._asdict().items():
             self.add_state(name, counts, dist_reduce_fx="sum")
 
-    def update(self, maps: Tensor, thresholds: Tensor, labels: Sequence[CarriedConcepts]) -> None:
-        """Add a batch: `(N, I, H, W)` projections, `(I,)` thresholds, labels of the N images."""
+    def update(self, maps: Tensor, thresholds: Tensor, labels: LabelCounts) -> None:
+        """Add images: `(n, I, H, W)` projections, `(I,)` thresholds, labels of the n images."""
         tally = Tally(self.intersections, self.activated, self.labelled)
         tally_batch(tally, maps, thresholds, labels, self.categories, self.union)
         self.fired += (maps > thresholds[:, None, None]).sum((0, 2, 3))
@@ -174,15 +167,24 @@ class Dissection(NamedTuple):
         return dict(zip(self.category_names, scores, strict=True))
 
 
+class _TrainPixels:
+    """Projections of the train pixels, `(p, I)` batches, any number of times."""
+
+    def __init__(self, data: LabelledFeatures, directions: Tensor) -> None:
+        self.data, self.directions = data, directions
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for features in self.data.feature_batches("train"):
+            yield projection_maps(features, self.directions).transpose(0, 1).flatten(1).T
+
+
 def quantile_thresholds(data: LabelledFeatures, directions: Tensor, quantile: float) -> Tensor:
     """Thresholds exceeded by a share of all train pixels (NetDissect's rule), `(I,)`.
 
     NetDissect takes the quantile over the whole data set; labels and thresholds come from the train
     split here, so that the validation split takes no part in choosing anything.
     """
-    maps = (projection_maps(features, directions) for features in data.feature_batches("train"))
-    pixels = (batch.transpose(0, 1).flatten(1).T for batch in maps)
-    return column_quantiles(pixels, quantile, data.num_pixels("train"))
+    return column_quantiles(_TrainPixels(data, directions), quantile, data.num_pixels("train"))
 
 
 def with_quantile_thresholds(data: LabelledFeatures, directions: Tensor, quantile: float) -> Detectors:
@@ -224,15 +226,16 @@ def _tally(
         ).to(device)
         for name, each in detectors.items()
     }
-    for features, labels in data.labelled_batches(split):
-        carried = [carried_concepts(each) for each in labels]
-        projected: list[tuple[Tensor, Tensor]] = []
-        for name, each in detectors.items():
-            maps = next((maps for known, maps in projected if known is each.directions), None)
-            if maps is None:
-                maps = projection_maps(features, each.directions)
-                projected.append((each.directions, maps))
-            tallies[name].update(maps, each.thresholds, carried)
+    for batch, labels in data.labelled_batches(split):
+        for counts in label_counts(labels):
+            features = batch[counts.images]
+            projected: list[tuple[Tensor, Tensor]] = []
+            for name, each in detectors.items():
+                maps = next((maps for known, maps in projected if known is each.directions), None)
+                if maps is None:
+                    maps = projection_maps(features, each.directions)
+                    projected.append((each.directions, maps))
+                tallies[name].update(maps, each.thresholds, counts)
     return tallies
 
 

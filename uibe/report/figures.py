@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from uibe.functional.tally import upsample
+from uibe.functional.bilinear import upsample
 
 __all__ = ["detector_figure"]
 
