@@ -84,8 +84,8 @@ def read_rgb(path: Path, where: str = "") -> Image.Image:
     try:
         with Image.open(path) as image:
             # Pillow warns when it drops the palette's transparency by itself.
-            plain = image.convert("RGBA") if "transparency" in image.info else image
-            return plain.convert("RGB")
+            clear = image.convert("RGBA") if "transparency" in image.info else image
+            return clear.convert("RGB")
     except _DAMAGE as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be decoded ({error})"
         origin = f" (from {where})" if where else ""
