@@ -110,7 +110,8 @@ class BrodenDataset(Dataset[BrodenSample]):
         else:
             self.rows = tuple(range(len(index.rows)) if rows is None else rows)
         self.transform = transform
-        self._codes = index.labels.codes.numpy()
+        # a copy: sending the index to another process moves a tensor's memory away from under a view of it
+        self._codes = index.labels.codes.numpy().copy()
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -1,5 +1,6 @@
 """Labels of images, decoded in threads and kept in memory as far as there is room."""
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,7 +46,7 @@ class LabelCache:
             DataError: a mask is missing, damaged, of the wrong size or has an unknown label number.
         """
         decode = partial(_narrow, self.images)
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
             ahead: deque[tuple[Sequence[int], list[ImageLabels | Future[ImageLabels]]]] = deque()
             for rows in batches:
                 ahead.append((rows, [self._kept.get(row) or pool.submit(decode, row) for row in rows]))

@@ -4,6 +4,7 @@ A mask meets a pixel column in runs from one height to another. With the table o
 such a run are one subtraction, whatever the run's length, so that counting never looks at the mask's pixels.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple, Protocol
@@ -12,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-__all__ = ["LabelCounts", "Labels", "label_counts"]
+__all__ = ["LabelCounts", "Labels", "label_counts", "table_scratch"]
 
-_MEMORY = 8 * 2**20  # bytes a table may take before a batch is divided; about what a processor caches
+_MEMORY = 16 * 2**20  # bytes of a table beyond which a batch is divided: about what a processor caches
 _EXACT = 2**24  # up to here float32 holds every whole number
 
 
@@ -67,17 +68,18 @@ class LabelCounts(NamedTuple):
         return torch.where(self.everywhere, counts[:, :1], counts[:, 1:])
 
 
-def label_counts(labels: Sequence[Labels], memory: int = _MEMORY) -> Iterator[LabelCounts]:
+def label_counts(labels: Sequence[Labels], scratch: Tensor | None = None) -> Iterator[LabelCounts]:
     """Lay out the labels of a batch; worth sharing between several sets of detectors.
 
     A pixel carries a concept or does not, however many planes say so.
 
     Args:
         labels: of the images of a batch.
-        memory: bytes of a table, beyond which a batch is divided; at least one image goes into each.
+        scratch: bytes to lay out all tables in, from `table_scratch`; each is lost when the next is drawn.
 
     Yields:
-        Tables that hold every image once, each of images with one size of mask.
+        Tables that hold every image once, each of images with one size of mask, and of several only as far
+        as the memory reaches.
 
     Example:
         >>> from types import SimpleNamespace
@@ -88,8 +90,13 @@ def label_counts(labels: Sequence[Labels], memory: int = _MEMORY) -> Iterator[La
         >>> counts.concepts.tolist(), counts.total().tolist()
         ([[1, 4, 7]], [[1, 1, 2]])
     """
-    for group in _groups(labels, memory):
-        yield _layout(group, [labels[image] for image in group])
+    for group in _groups(labels, _MEMORY if scratch is None else scratch.nbytes):
+        yield _layout(group, [labels[image] for image in group], scratch)
+
+
+def table_scratch(device: torch.device | str = "cpu") -> Tensor:
+    """Memory for the tables of one pass: taking it from the system again and again costs more than its use."""
+    return torch.empty(_MEMORY, dtype=torch.uint8, device=device)
 
 
 def _groups(labels: Sequence[Labels], memory: int) -> Iterator[list[int]]:
@@ -109,7 +116,7 @@ def _dtype(height: int, width: int) -> torch.dtype:
     return torch.float32 if height * height * width <= _EXACT else torch.float64
 
 
-def _layout(images: list[int], labels: Sequence[Labels]) -> LabelCounts:
+def _layout(images: list[int], labels: Sequence[Labels], scratch: Tensor | None) -> LabelCounts:
     """The table of images with planes of one shape."""
     planes = torch.stack([each.planes for each in labels])
     concepts = pad_sequence([each.concepts for each in labels], batch_first=True, padding_value=-1)
@@ -117,7 +124,7 @@ def _layout(images: list[int], labels: Sequence[Labels]) -> LabelCounts:
     return LabelCounts(
         images=torch.tensor(images, device=planes.device),
         concepts=concepts.clamp(min=0),
-        table=_table(_entries(planes, concepts), concepts.shape[1] + 1),
+        table=_table(_entries(planes, concepts), concepts.shape[1] + 1, scratch),
         everywhere=torch.stack(wide),
         annotated=torch.stack([each.annotated for each in labels]),
     )
@@ -137,10 +144,10 @@ def _entries(planes: Tensor, concepts: Tensor) -> Tensor:
     return entry.flatten().index_select(0, codes.flatten()).view(codes.shape)
 
 
-def _table(entries: Tensor, size: int) -> Tensor:
+def _table(entries: Tensor, size: int, scratch: Tensor | None) -> Tensor:
     """Running counts over the heights, from the entry of each pixel in each plane."""
     height, num, _, width = entries.shape
-    table = torch.zeros(height + 1, num, width, size, dtype=_dtype(height, width), device=entries.device)
+    table = _zeros((height + 1, num, width, size), _dtype(height, width), entries.device, scratch)
     place = entries + torch.arange(0, width * size, size, device=entries.device)
     table[1:].view(height, num, width * size).scatter_(2, place.flatten(2), 1.0)
     # `cumsum` does not vectorize along the first dimension
@@ -148,3 +155,13 @@ def _table(entries: Tensor, size: int) -> Tensor:
         row += above
     table[..., 0] = torch.arange(height + 1, device=entries.device)[:, None, None]
     return table
+
+
+def _zeros(
+    shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, scratch: Tensor | None
+) -> Tensor:
+    """Zeros, in the scratch memory if they fit."""
+    size = math.prod(shape) * dtype.itemsize
+    if scratch is None or size > scratch.nbytes:
+        return torch.zeros(shape, dtype=dtype, device=device)
+    return scratch[:size].view(dtype).view(shape).zero_()

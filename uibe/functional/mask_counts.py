@@ -88,12 +88,14 @@ def mask_counts(maps: Tensor, thresholds: Tensor, images: Tensor, labels: LabelC
         tensor([[3, 2]])
     """
     height, width = labels.size
-    if maps.dtype != torch.float32 or height * width < 4 * maps[0].numel():
+    narrow = maps.dtype == thresholds.dtype == torch.float32
+    if not narrow or height * width < 4 * maps[0].numel():
         counts = _dense_counts(maps, thresholds, images, labels)
     else:
         counts, unsure = _sparse_counts(maps, thresholds, images, labels)
         again = unsure.nonzero()[:, 0]
-        counts[again] = _dense_counts(maps[again], thresholds[again], images[again], labels)
+        if len(again):
+            counts[again] = _dense_counts(maps[again], thresholds[again], images[again], labels)
     everywhere = labels.everywhere.index_select(0, images)
     counts[:, 1:] = torch.where(everywhere, counts[:, :1], counts[:, 1:])
     return counts
@@ -107,7 +109,7 @@ def _lookup(labels: LabelCounts, places: Tensor, signs: Tensor, starts: Tensor) 
 
 def _dense_counts(maps: Tensor, thresholds: Tensor, images: Tensor, labels: LabelCounts) -> Tensor:
     """From the upsampled masks."""
-    starts = range(0, max(len(maps), 1), _DENSE)
+    starts = range(0, len(maps), _DENSE)
     parts = [slice(start, start + _DENSE) for start in starts]
     return torch.cat([_dense_part(maps[part], thresholds[part], images[part], labels) for part in parts])
 
@@ -202,7 +204,7 @@ def _heights(ends: _Ends, shift: Tensor, down: Rows, limit: float) -> tuple[Tens
     # where both values are close to the threshold and alike there is no end, which is found out below
     share = (ends.top / fall).nan_to_num_(0.0).clamp_(0, 1)
     height = share.mul_(down.scale).sub_(shift.index_select(0, ends.cell))
-    # the value of the column's nearest pixel is as far from the threshold as its distance times the slope
+    # the nearest pixel of the column has a value as far from the threshold as its distance times the slope
     nearest = (height - height.round()).abs_().sub_(down.slack).mul_(1 / down.scale).mul_(fall.abs_())
     nearest = torch.minimum(nearest, torch.minimum(ends.top.abs(), ends.bottom.abs()))
     return height.ceil_().long(), nearest.le_(limit).nonzero()[:, 0]

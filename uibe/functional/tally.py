@@ -17,7 +17,7 @@ __all__ = ["UNIONS", "Tally", "Union", "empty_tally", "iou", "tally_batch"]
 Union = Literal["annotated", "netdissect-lite"]
 UNIONS: tuple[Union, ...] = get_args(Union)
 
-_MAPS = 2048  # maps to count at once, so that what lies between stays in the processor's cache
+_MAPS = 1024  # maps to count at once, so that what lies between stays in the processor's cache
 
 
 class Tally(NamedTuple):

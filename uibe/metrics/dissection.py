@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from uibe.functional.detectors import Detectors, projection_maps
-from uibe.functional.label_counts import LabelCounts, Labels, label_counts
+from uibe.functional.label_counts import LabelCounts, Labels, label_counts, table_scratch
 from uibe.functional.quantiles import column_quantiles
 from uibe.functional.scores import DissectionScores, assign_labels, category_scores, dissection_scores
 from uibe.functional.tally import Tally, Union, empty_tally, iou, tally_batch
@@ -226,8 +226,9 @@ def _tally(
         ).to(device)
         for name, each in detectors.items()
     }
+    scratch = table_scratch(device)
     for batch, labels in data.labelled_batches(split):
-        for counts in label_counts(labels):
+        for counts in label_counts(labels, scratch):
             features = batch[counts.images]
             projected: list[tuple[Tensor, Tensor]] = []
             for name, each in detectors.items():
