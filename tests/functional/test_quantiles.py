@@ -34,6 +34,44 @@ def test_equals_sorting_for_any_size_split_order_and_ties(
     assert torch.equal(column_quantiles(shuffled.split(max(1, rows // 2)), share, rows), found)
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    rows=st.integers(1, 60),
+    share=shares,
+    seed=st.integers(0, 10**6),
+    dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
+    kind=st.sampled_from(["plain", "levels", "relu", "tiny", "huge", "infinite"]),
+)
+def test_without_memory_the_result_is_the_same(
+    rows: int, share: float, seed: int, dtype: torch.dtype, kind: str
+) -> None:
+    values = torch.randn(rows, 3, generator=torch.Generator().manual_seed(seed))
+    values = {
+        "plain": values,
+        "levels": values.round(),
+        "relu": values.relu(),
+        "tiny": values * 1e-42,
+        "huge": values * 1e30,
+        "infinite": torch.where(values.abs() > 1, values * torch.inf, values),
+    }[kind].to(dtype)
+    expected = column_quantiles(values.split(7), share, rows)
+    found = column_quantiles(values.split(11), share, rows, memory=0)
+    assert found.dtype == dtype
+    assert torch.equal(found, expected)
+
+
+def test_an_iterator_is_read_once_whatever_the_memory() -> None:
+    values = torch.arange(10.0)[:, None]
+    assert column_quantiles(iter(values.split(3)), 0.2, 10, memory=0).tolist() == [7.0]
+
+
+def test_without_memory_wrong_numbers_and_nan_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected 4 rows to take a quantile of, got 3"):
+        column_quantiles([torch.ones(3, 1)], 0.1, 4, memory=0)
+    with pytest.raises(ValueError, match="got NaN"):
+        column_quantiles([torch.tensor([[1.0], [float("nan")]])], 0.1, 2, memory=0)
+
+
 def test_equals_numpy_partition() -> None:
     values = torch.randn(1003, 3, generator=torch.Generator().manual_seed(0))
     position = 1003 - 1 - 5  # floor(0.005 * 1003) = 5 rows lie above

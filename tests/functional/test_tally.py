@@ -134,13 +134,6 @@ def test_bilinear_by_hand() -> None:
     assert upsample(torch.tensor([[[0.0, 4.0]]]), (1, 4))[0].tolist() == expected
 
 
-@pytest.mark.parametrize("size", [(5, 9), (7, 7), (3, 4)])
-def test_upsampling_equals_the_oracle_at_odd_sizes(size: tuple[int, int]) -> None:
-    maps = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    for found, values in zip(upsample(maps, size), maps, strict=True):
-        np.testing.assert_allclose(found.numpy(), reference.bilinear(values.numpy(), *size), atol=1e-12)
-
-
 @unions
 @pytest.mark.parametrize("batch", [1, 7, 64])
 def test_batch_size_does_not_matter(batch: int, union: Union) -> None:

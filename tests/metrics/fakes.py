@@ -27,7 +27,7 @@ class Split(NamedTuple):
 
 
 class FakeFeatures:
-    """Implements `uibe.metrics.dissection.LabelledFeatures`; records its passes."""
+    """Implements `uibe.metrics.tallies.LabelledFeatures`; records its passes."""
 
     def __init__(self, concepts: FakeConcepts, train: Split, val: Split, batch_size: int = 2) -> None:
         self.concepts = concepts

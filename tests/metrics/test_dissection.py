@@ -1,6 +1,6 @@
 """The tally as a metric, and labels and scores from separate splits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
@@ -11,13 +11,8 @@ from uibe.data.broden import ImageLabels
 from uibe.functional.detectors import Detectors, projection_maps
 from uibe.functional.label_counts import label_counts
 from uibe.functional.tally import empty_tally, tally_batch
-from uibe.metrics.dissection import (
-    Counts,
-    DissectionTally,
-    dissect,
-    quantile_thresholds,
-    with_quantile_thresholds,
-)
+from uibe.metrics.dissection import dissect, quantile_thresholds, with_quantile_thresholds
+from uibe.metrics.tallies import Counts, DissectionTally, tally_split
 
 CATEGORIES = torch.tensor([0, 0, 1])
 CONCEPTS = FakeConcepts(("sky", "sea", "kitchen"), CATEGORIES, ("object", "scene"))
@@ -182,6 +177,45 @@ def test_several_sets_share_one_pass_and_do_not_disturb_each_other() -> None:
         assert torch.equal(together[name].iou_val, alone.iou_val)
         assert torch.equal(together[name].firing_rate, alone.firing_rate)
     assert float(together["low"].firing_rate.mean()) > float(together["high"].firing_rate.mean())
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """Torch's threads, put back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def many_images() -> FakeFeatures:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randint(-8, 8, (70, 2, 2, 2), generator=generator) / 8
+    planes = torch.randint(0, 3, (70, 4, 4), generator=generator).tolist()
+    split = Split(features, [image_labels(plane) for plane in planes])
+    return FakeFeatures(CONCEPTS, split, split, batch_size=40)
+
+
+@pytest.mark.usefixtures("three_threads")
+@pytest.mark.parametrize("inference", [True, False])
+def test_threads_divide_the_images_and_not_the_counts(inference: bool) -> None:
+    sets = {"basis": BASIS._replace(thresholds=torch.zeros(2))}
+    with torch.inference_mode(inference):
+        found = tally_split(sets, many_images(), "train")["basis"].counts()
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(1)
+    assert_same(found, tally_split(sets, many_images(), "train")["basis"].counts())
+    assert int(found.intersections.sum()) > 0
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_what_goes_wrong_in_a_thread_is_raised() -> None:
+    data = many_images()
+    wrong = [labels._replace(planes=labels.planes[0]) for labels in data.splits["train"].labels]
+    data.splits["train"] = data.splits["train"]._replace(labels=wrong)
+    with pytest.raises(ValueError, match="not enough values to unpack"):
+        tally_split({"basis": BASIS}, data, "train")
+    assert torch.get_num_threads() == 3
 
 
 @pytest.mark.parametrize("quantile", [0.01, 0.1, 0.5])

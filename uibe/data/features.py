@@ -51,7 +51,7 @@ class _CachedRows(Dataset[Tensor]):
 class FeatureStore:
     """Features of the splits of a data set, and labels where it has them.
 
-    Implements `uibe.metrics.dissection.LabelledFeatures`. Everything is yielded on the backbone's device.
+    Implements `uibe.metrics.tallies.LabelledFeatures`. Everything is yielded on the backbone's device.
 
     Args:
         images: all images, in the order of the cache's rows.

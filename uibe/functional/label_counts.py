@@ -95,7 +95,7 @@ def label_counts(labels: Sequence[Labels], scratch: Tensor | None = None) -> Ite
 
 
 def table_scratch(device: torch.device | str = "cpu") -> Tensor:
-    """Memory for the tables of one pass: taking it from the system again and again costs more than its use."""
+    """Memory for the tables of one pass: to take it from the system for each costs as much as to fill it."""
     return torch.empty(_MEMORY, dtype=torch.uint8, device=device)
 
 

@@ -7,7 +7,8 @@ import torch
 from uibe.functional.detectors import Detectors
 from uibe.functional.scores import DissectionScores, score_curves
 from uibe.functional.tally import UNIONS, Union
-from uibe.metrics.dissection import Dissection, LabelledFeatures, dissect, with_quantile_thresholds
+from uibe.metrics.dissection import Dissection, dissect, with_quantile_thresholds
+from uibe.metrics.tallies import LabelledFeatures
 
 __all__ = [
     "POLICIES",

@@ -1,0 +1,230 @@
+"""Tallies as metrics, which add up, and the pass over a split that fills them for several sets at once."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import reduce
+from queue import SimpleQueue
+from typing import NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from uibe.functional.detectors import Detectors, projection_maps
+from uibe.functional.label_counts import LabelCounts, Labels, label_counts, table_scratch
+from uibe.functional.tally import Tally, Union, empty_tally, iou, tally_batch
+
+__all__ = ["Concepts", "Counts", "DissectionTally", "LabelledFeatures", "tally_split"]
+
+Item = TypeVar("Item")
+
+_IMAGES = 16  # to count at once: their tables and what lies between stay in the processor's cache
+
+
+class Concepts(Protocol):
+    """What is known of the concepts: `names` of the C concepts, `category` (C,) of each, K `categories`."""
+
+    @property
+    def names(self) -> Sequence[str]: ...  # noqa: D102 - described above
+    @property
+    def category(self) -> Tensor: ...  # noqa: D102
+    @property
+    def categories(self) -> Sequence[str]: ...  # noqa: D102
+
+
+class LabelledFeatures(Protocol):
+    """Features and labels of the splits `train` and `val`, readable any number of times."""
+
+    @property
+    def concepts(self) -> Concepts:
+        """The concepts that the labels name."""
+
+    def num_pixels(self, split: str) -> int:
+        """Number of feature pixels of a split."""
+
+    def feature_batches(self, split: str) -> Iterable[Tensor]:
+        """`(N, D, H, W)` batches."""
+
+    def labelled_batches(self, split: str) -> Iterable[tuple[Tensor, Sequence[Labels]]]:
+        """`(N, D, H, W)` batches with the labels of their images."""
+
+
+class Counts(NamedTuple):
+    """What a `DissectionTally` counts, int64: a `Tally`, and the feature pixels seen and fired at.
+
+    Attributes:
+        intersections: `(I, C)`, see `uibe.functional.tally.Tally`.
+        activated: `(I, K)`.
+        labelled: `(C,)`.
+        fired: `(I,)` feature pixels at which each detector fires.
+        num_pixels: `()` feature pixels seen.
+    """
+
+    intersections: Tensor
+    activated: Tensor
+    labelled: Tensor
+    fired: Tensor
+    num_pixels: Tensor
+
+    def iou(self, categories: Tensor) -> Tensor:
+        """IoU of every detector and concept, `(I, C)` float64."""
+        return iou(Tally(self.intersections, self.activated, self.labelled), categories)
+
+    def firing_rate(self) -> Tensor:
+        """Share of feature pixels at which each detector fires, `(I,)` float64."""
+        return self.fired.double() / self.num_pixels.clamp(min=1)
+
+
+class DissectionTally(Metric):
+    """Counts of one set of detectors over one split; int64 sums, so any division of the images will do.
+
+    Args:
+        detectors: I.
+        categories: `(C,)` int64, the category of each concept.
+        num_categories: K.
+        union: `annotated` or `netdissect-lite`, see `uibe.functional.tally.tally_batch`.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> tally = DissectionTally(1, categories=torch.tensor([0]), num_categories=1)
+        >>> sky = SimpleNamespace(planes=torch.tensor([[[1, 0]]]), concepts=torch.tensor([0]),
+        ...                       image_wide=torch.zeros(0).long(), annotated=torch.tensor([True]))
+        >>> [labels] = label_counts([sky])
+        >>> tally.update(torch.tensor([[[[2.0, 0.0]]]]), torch.tensor([1.0]), labels)
+        >>> tally.counts().iou(tally.categories).tolist(), tally.counts().firing_rate().tolist()
+        ([[1.0]], [0.5])
+    """
+
+    full_state_update = False
+    intersections: Tensor
+    activated: Tensor
+    labelled: Tensor
+    fired: Tensor
+    num_pixels: Tensor
+
+    def __init__(
+        self, detectors: int, categories: Tensor, num_categories: int, union: Union = "annotated"
+    ) -> None:
+        super().__init__(compute_with_cache=False)
+        self.categories = categories
+        self.union: Union = union
+        tally = empty_tally(detectors, len(categories), num_categories)
+        start = Counts(*tally, torch.zeros(detectors, dtype=torch.int64), torch.tensor(0))
+        self._shapes = [counts.shape for counts in start]
+        for name, counts in start._asdict().items():
+            self.add_state(name, counts, dist_reduce_fx="sum")
+
+    def update(self, maps: Tensor, thresholds: Tensor, labels: LabelCounts) -> None:
+        """Add images: `(n, I, H, W)` projections, `(I,)` thresholds, labels of the n images."""
+        tally = Tally(self.intersections, self.activated, self.labelled)
+        tally_batch(tally, maps, thresholds, labels, self.categories, self.union)
+        self.fired += (maps > thresholds[:, None, None]).sum((0, 2, 3))
+        self.num_pixels += maps[:, 0].numel()
+
+    def compute(self) -> Counts:
+        """The counts over all images and processes; `counts` gives them in their full shapes."""
+        return Counts(self.intersections, self.activated, self.labelled, self.fired, self.num_pixels)
+
+    def counts(self) -> Counts:
+        """As `compute`, in full shapes: torchmetrics squeezes every tensor of one entry."""
+        return Counts(
+            *(count.reshape(shape) for count, shape in zip(self.compute(), self._shapes, strict=True))
+        )
+
+    def merge(self, other: "DissectionTally") -> "DissectionTally":
+        """Add the counts of another tally."""
+        self.merge_state(other)
+        return self
+
+
+def tally_split(
+    detectors: Mapping[str, Detectors], data: LabelledFeatures, split: str, union: Union = "annotated"
+) -> dict[str, DissectionTally]:
+    """Count sets of detectors over a split, in one pass over its labels.
+
+    On a CPU every one of torch's threads counts images of its own: a single image's operations are too small
+    to be divided among threads.
+
+    Args:
+        detectors: sets of detectors in raw feature space, by name.
+        data: features and labels.
+        split: its name.
+        union: rule for a detector's area.
+    """
+    device = next(iter(detectors.values())).directions.device
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    counters: SimpleQueue[_Counter] = SimpleQueue()
+    for _ in range(threads):
+        counters.put(_Counter(detectors, data.concepts, union))
+    _in_threads(_counting(counters), _parts(data.labelled_batches(split)), threads)
+    found = [counters.get().tallies for _ in range(threads)]
+    return {name: reduce(DissectionTally.merge, (tallies[name] for tallies in found)) for name in detectors}
+
+
+class _Counter:
+    """Tallies of several sets, for one thread at a time."""
+
+    def __init__(self, detectors: Mapping[str, Detectors], concepts: Concepts, union: Union) -> None:
+        device = next(iter(detectors.values())).directions.device
+        self.detectors, self.scratch = detectors, table_scratch(device)
+        self.tallies = {
+            name: DissectionTally(
+                len(each.thresholds), concepts.category.to(device), len(concepts.categories), union
+            ).to(device)
+            for name, each in detectors.items()
+        }
+
+    def count(self, features: Tensor, labels: Sequence[Labels]) -> None:
+        """Add images; sets with the same directions share their projections."""
+        for counts in label_counts(labels, self.scratch):
+            projected: list[tuple[Tensor, Tensor]] = []
+            for name, each in self.detectors.items():
+                maps = next((maps for known, maps in projected if known is each.directions), None)
+                if maps is None:
+                    maps = projection_maps(features[counts.images], each.directions)
+                    projected.append((each.directions, maps))
+                self.tallies[name].update(maps, each.thresholds, counts)
+
+
+def _counting(counters: "SimpleQueue[_Counter]") -> Callable[[tuple[Tensor, Sequence[Labels]]], None]:
+    """A function that counts a part with any counter that is free, in the modes of the calling thread."""
+    inference = torch.is_inference_mode_enabled()
+
+    def count(part: tuple[Tensor, Sequence[Labels]]) -> None:
+        counter = counters.get()
+        try:
+            with torch.inference_mode(inference), torch.no_grad():
+                counter.count(*part)
+        finally:
+            counters.put(counter)
+
+    return count
+
+
+def _parts(
+    batches: Iterable[tuple[Tensor, Sequence[Labels]]],
+) -> Iterator[tuple[Tensor, Sequence[Labels]]]:
+    for features, labels in batches:
+        for start in range(0, len(labels), _IMAGES):
+            part = slice(start, start + _IMAGES)
+            yield features[part], labels[part]
+
+
+def _in_threads(function: Callable[[Item], None], items: Iterable[Item], threads: int) -> None:
+    """Call a function with every item, in threads with one thread of torch's each, a few items ahead."""
+    if threads == 1:
+        for item in items:
+            function(item)
+        return
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 2 * threads:
+                    waiting.popleft().result()
+            for each in waiting:
+                each.result()
+        finally:
+            torch.set_num_threads(threads)  # threads to come start with the number that was set last
