@@ -16,6 +16,7 @@ from torch import Tensor
 from lightning_modules import BasisModule
 from uibe.functional.moments import pixel_moments
 from uibe.functional.quantiles import column_quantiles
+from uibe.memory import keep_freed_memory
 from uibe.modules.basis import InterpretableBasis
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -47,6 +48,7 @@ def main(
         json: file to write.
     """
     use_threads(threads)
+    keep_freed_memory()  # as a fit does; it serves the limit too
     rows = []
     for size in dim:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):

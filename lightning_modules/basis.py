@@ -15,6 +15,7 @@ from uibe.functional.fused import fused_loss_sums
 from uibe.functional.losses import LossTerms, LossWeights, loss_sums, loss_terms, total_loss
 from uibe.functional.moments import Moments
 from uibe.functional.quantiles import column_quantiles
+from uibe.memory import keep_freed_memory
 from uibe.metrics.running import RunningMeans, RunningMoments
 from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
@@ -131,6 +132,7 @@ class BasisModule(LightningModule):
             raise ConfigError(
                 "trainer.accumulate_grad_batches: expected 1; raise data.pixels_per_batch instead"
             )
+        keep_freed_memory()
         if bool(self.basis.started):
             return
         data = self.trainer.datamodule.features  # type: ignore[attr-defined]
