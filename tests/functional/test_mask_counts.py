@@ -50,34 +50,27 @@ def adversarial(
 ) -> tuple[Tensor, Tensor]:
     """Six maps and thresholds."""
     maps, thresholds = torch.randn(6, *source, generator=generator), torch.randn(6, generator=generator) / 2
-    pick = torch.randint(source[0] * source[1], (6,), generator=generator)
-    if kind == "relu at zero":
-        maps, thresholds = maps.relu(), torch.zeros(6)
-    elif kind == "relu of any magnitude at zero":
-        magnitudes = torch.tensor([1e-44, 1e-42, 1e-10, 1.0, 1e10])
-        maps = maps.relu() * magnitudes[torch.randint(5, maps.shape, generator=generator)]
-        thresholds = torch.zeros(6)
-    elif kind == "plateaus at the threshold":
-        maps, thresholds = (2 * maps).round() / 3, (2 * thresholds).round() / 3
-    elif kind == "magnitudes":
-        maps = maps * MAGNITUDES[:, None, None]
-        thresholds = maps.flatten(1).gather(1, pick[:, None])[:, 0]
-    elif kind == "far from zero":
-        maps, thresholds = maps + 1000, thresholds + 1000
-    elif kind == "a source pixel's value":
-        thresholds = maps.flatten(1).gather(1, pick[:, None])[:, 0]
-    elif kind == "an upsampled pixel's value":
-        pixels = upsample(maps, target).flatten(1)
-        thresholds = pixels[:, int(torch.randint(pixels.shape[1], (), generator=generator))]
-    elif kind == "an upsampled pixel's value on a slope":
-        maps = maps.sign()
-        pixels = upsample(maps, target).flatten(1)
-        thresholds = pixels.gather(1, (pixels - 0.1).abs().argmin(1, keepdim=True))[:, 0]
-    elif kind == "infinite thresholds":
-        thresholds = torch.tensor([torch.inf, -torch.inf, -100.0, 100.0, -0.0, 0.0])
-    elif kind == "median of all":
-        thresholds = maps.median().expand(6)
-    return maps, thresholds
+    magnitudes = torch.tensor([1e-44, 1e-42, 1e-10, 1.0, 1e10])
+    magnitudes = magnitudes[torch.randint(5, maps.shape, generator=generator)]
+    infinite = torch.tensor([torch.inf, -torch.inf, -100.0, 100.0, -0.0, 0.0])
+    pick = torch.randint(source[0] * source[1], (6, 1), generator=generator)
+    scaled, pixels, slope = maps * MAGNITUDES[:, None, None], upsample(maps, target).flatten(1), maps.sign()
+    slope_pixels = upsample(slope, target).flatten(1)
+    near = (slope_pixels - 0.1).abs().argmin(1, keepdim=True)
+    cases = {
+        "random": (maps, thresholds),
+        "relu at zero": (maps.relu(), torch.zeros(6)),
+        "relu of any magnitude at zero": (maps.relu() * magnitudes, torch.zeros(6)),
+        "plateaus at the threshold": ((2 * maps).round() / 3, (2 * thresholds).round() / 3),
+        "magnitudes": (scaled, scaled.flatten(1).gather(1, pick)[:, 0]),
+        "far from zero": (maps + 1000, thresholds + 1000),
+        "a source pixel's value": (maps, maps.flatten(1).gather(1, pick)[:, 0]),
+        "an upsampled pixel's value": (maps, pixels[:, int(pick[0]) % pixels.shape[1]]),
+        "an upsampled pixel's value on a slope": (slope, slope_pixels.gather(1, near)[:, 0]),
+        "infinite thresholds": (maps, infinite),
+        "median of all": (maps, maps.median().expand(6)),
+    }
+    return cases[kind]
 
 
 def assert_same_counts(kind: str, seed: int, source: tuple[int, int], target: tuple[int, int]) -> None:

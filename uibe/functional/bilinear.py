@@ -21,15 +21,13 @@ class Rows(NamedTuple):
         first: `(h,)` int64, the first target row at or below the source row.
         shift: `(h,)` float32, how far below, in target rows.
         scale: target rows from one source row to the next.
-        error: bound on the error of the position that `upsample` gives to a target row, in source rows.
-        slack: bound on that error and on those of `share * scale - shift`, for a share in [0, 1], in
-            target rows.
+        slack: bound on the error of `share * scale - shift`, for a share in [0, 1], and of the place that
+            `upsample` gives to a target row, both together, in target rows.
     """
 
     first: Tensor
     shift: Tensor
     scale: float
-    error: float
     slack: float
 
 
@@ -63,8 +61,8 @@ def rows(size: int, target: int, device: torch.device) -> Rows:
 
     Example:
         >>> found = rows(2, 8, torch.device("cpu"))  # the source rows lie at 1.5 and 5.5
-        >>> found.first.tolist(), found.shift.tolist(), found.scale, found.error
-        ([2, 8], [0.5, 0.5], 4.0, 0.0)
+        >>> found.first.tolist(), found.shift.tolist(), found.scale
+        ([2, 8], [0.5, 0.5], 4.0)
     """
     scale = target / size
     centre = (torch.arange(size, dtype=torch.float64) + 0.5) * scale - 0.5
@@ -73,7 +71,7 @@ def rows(size: int, target: int, device: torch.device) -> Rows:
     exact = ((torch.arange(target, dtype=torch.float64) + 0.5) / scale - 0.5).clamp(0, size - 1)
     error = float((source + weight - exact).abs().max())
     first, shift = centre.ceil().long().to(device), (centre.ceil() - centre).float().to(device)
-    return Rows(first, shift, scale, error, scale * error + 8 * ROUNDING * (scale + 1))
+    return Rows(first, shift, scale, scale * error + 8 * ROUNDING * (scale + 1))
 
 
 @lru_cache

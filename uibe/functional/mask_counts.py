@@ -27,8 +27,8 @@ _BELOW = 2.0**100  # so far below the threshold that a mask ends where the rows 
 # are in units of m + t here, which changes no sign. `upsample` rounds at most 5 times along each path from a
 # source pixel, and its two weights of a row sum to 1 within u / 2: 5.5 u m. Here the threshold is subtracted
 # before the columns are weighted, u (m + t) + u (m + t) + t u / 2, and a weighted sum of two rounds twice,
-# 2 u (m + t). Together less than 10 u (m + t). Values are compared at the pixels' true heights; where those
-# of `upsample` are off by some source pixels, a slope of at most 2 (m + t) makes a difference of their sum.
+# 2 u (m + t). Together less than 10 u (m + t). That `upsample` rounds the heights of pixels too makes a
+# difference only between a pixel's true height and that one, which `Rows.slack` covers.
 _LIMIT = 12 * ROUNDING
 
 
@@ -134,11 +134,10 @@ def _sparse_counts(
     num, (height, width) = len(labels.images), labels.size
     down = rows(maps.shape[1], height, maps.device)
     across = columns(maps.shape[2], width, maps.device)
-    limit = _LIMIT + 2 * down.error
     above, unsure = _above(maps, thresholds)
-    cells = _mixed_cells(above, limit)
-    ends = _ends(above, cells, across, limit)
-    y, close = _heights(ends, down.shift.index_select(0, cells.row), down, limit)
+    cells = _mixed_cells(above)
+    ends = _ends(above, cells, across)
+    y, close = _heights(ends, down.shift.index_select(0, cells.row), down)
     unsure[cells.map[ends.cell[close]]] = True
     first = down.first.index_select(0, cells.row) * num + images.index_select(0, cells.map)
     first = first * width + across.first.index_select(0, cells.gap)
@@ -163,9 +162,9 @@ def _above(maps: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
     return F.pad(F.pad(above, (1, 1), mode="replicate"), (0, 0, 0, 1), value=-_BELOW), unsure
 
 
-def _mixed_cells(above: Tensor, limit: float) -> _Cells:
+def _mixed_cells(above: Tensor) -> _Cells:
     """Cells whose corners are not all above the threshold or all below it, for sure."""
-    some, every = above > -limit, above > limit
+    some, every = above > -_LIMIT, above > _LIMIT
     some, every = some[:, 1:] | some[:, :-1], every[:, 1:] & every[:, :-1]
     mixed = (some[..., 1:] | some[..., :-1]) & ~(every[..., 1:] & every[..., :-1])
     height, width = mixed.shape[1:]
@@ -181,7 +180,7 @@ def _mixed_cells(above: Tensor, limit: float) -> _Cells:
     )
 
 
-def _ends(above: Tensor, cells: _Cells, across: Columns, limit: float) -> _Ends:
+def _ends(above: Tensor, cells: _Cells, across: Columns) -> _Ends:
     """The pixel columns of the cells in which the upper and the lower border do not agree, for sure."""
     left, right = (each.index_select(0, cells.gap) for each in (across.left_weight, across.right_weight))
 
@@ -191,14 +190,14 @@ def _ends(above: Tensor, cells: _Cells, across: Columns, limit: float) -> _Ends:
 
     top, bottom = border(cells.corner), border(cells.corner + above.shape[2])
     # comparisons in place vectorize; none holds for the NaN of columns that are not there
-    found = torch.maximum(top, bottom).gt_(-limit).mul_(torch.minimum(top, bottom).le_(limit))
+    found = torch.maximum(top, bottom).gt_(-_LIMIT).mul_(torch.minimum(top, bottom).le_(_LIMIT))
     place = found.flatten().nonzero()[:, 0]
     cell = place // top.shape[1]
     values = (each.flatten().index_select(0, place) for each in (top, bottom))
     return _Ends(cell, place - cell * top.shape[1], *values)
 
 
-def _heights(ends: _Ends, shift: Tensor, down: Rows, limit: float) -> tuple[Tensor, Tensor]:
+def _heights(ends: _Ends, shift: Tensor, down: Rows) -> tuple[Tensor, Tensor]:
     """Pixel rows of a cell above each end, `(n,)` int64, and the ends whose row or being is not sure."""
     fall = ends.top - ends.bottom
     # where both values are close to the threshold and alike there is no end, which is found out below
@@ -207,4 +206,4 @@ def _heights(ends: _Ends, shift: Tensor, down: Rows, limit: float) -> tuple[Tens
     # the nearest pixel of the column has a value as far from the threshold as its distance times the slope
     nearest = (height - height.round()).abs_().sub_(down.slack).mul_(1 / down.scale).mul_(fall.abs_())
     nearest = torch.minimum(nearest, torch.minimum(ends.top.abs(), ends.bottom.abs()))
-    return height.ceil_().long(), nearest.le_(limit).nonzero()[:, 0]
+    return height.ceil_().long(), nearest.le_(_LIMIT).nonzero()[:, 0]
