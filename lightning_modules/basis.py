@@ -138,9 +138,7 @@ class BasisModule(LightningModule):
         data = self.trainer.datamodule.features  # type: ignore[attr-defined]
         batches = _pixels_of(lambda: data.feature_batches("train"))
         self.basis.start(self._moments(batches()), self.hparams.start, self.hparams.seed)
-        directions = self.basis.rotation().detach()
-        projections = (self.basis.standardizer(pixels) @ directions.T for pixels in batches())
-        total = data.num_pixels("train")
+        projections, total = _Projections(self.basis, batches), data.num_pixels("train")
         self.basis.start_thresholds(column_quantiles(projections, self._start_firing(), total))
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
@@ -257,6 +255,17 @@ class BasisModule(LightningModule):
             "detectors/margin": self.basis.margin,
         }
         self.step_means.update(values, len(logits))
+
+
+class _Projections:
+    """Projections of all training pixels, any number of times: quantiles of much data take several passes."""
+
+    def __init__(self, basis: InterpretableBasis, batches: Callable[[], Iterator[Tensor]]) -> None:
+        self._basis, self._batches = basis, batches
+
+    def __iter__(self) -> Iterator[Tensor]:
+        directions = self._basis.rotation().detach()
+        return (self._basis.standardizer(pixels) @ directions.T for pixels in self._batches())
 
 
 def _flatten(features: Tensor) -> Tensor:

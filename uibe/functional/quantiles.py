@@ -57,10 +57,16 @@ def column_quantiles(batches: Iterable[Tensor], share: float, total: int, memory
         raise ValueError(f"expected a share in [0, 1), got {share}")
     keep, largest = int(share * total) + 1, None
     memory = memory if iter(batches) is not batches else sys.maxsize
+    waiting: list[Tensor] = []
     for values in _checked(batches, total):
         if keep * values.shape[1] * values.element_size() > memory:
             return _from_counts(batches, keep, total)
-        largest = merge_largest(largest, values.T, keep)
+        waiting.append(values.T)
+        # as many at once as are kept, or the time would grow with the square of the rows
+        if sum(each.shape[1] for each in waiting) >= keep:
+            largest, waiting = merge_largest(largest, torch.cat(waiting, 1), keep), []
+    if waiting:
+        largest = merge_largest(largest, torch.cat(waiting, 1), keep)
     return torch.empty(0) if largest is None else largest[:, -1].contiguous()
 
 
