@@ -10,7 +10,7 @@ __all__ = ["BlockBuffer"]
 
 
 class BlockBuffer:
-    """The blocks that were asked for last, as many as a window has, read from disk one by one.
+    """The blocks that were asked for last, as many as a window has, read from disk when they are missed.
 
     Not a memory map: its pages count as the process's own, so that it would seem to take the whole cache.
 
