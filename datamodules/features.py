@@ -29,8 +29,8 @@ class FeatureDataModule(LightningDataModule):
         cache: keep features on disk; False runs the backbone in every step.
         cache_dir: folder of the feature caches.
         cache_dtype: `float32`, exact, or half the size: `float16`, or `bfloat16` for values beyond 65504.
-        num_workers: processes that read images and labels; as many threads decode while a cache is filled,
-            with 0 one a core.
+        num_workers: processes that read images, or features; as many threads decode images while a cache is
+            filled, with 0 one a core. Label masks are decoded in threads.
         shuffle_seed: of the order of pixels.
         shuffle_megabytes: memory for cached features that are shuffled at once; a train split that fits is
             shuffled whole. Each of `num_workers` takes as much.
