@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from uibe.functional.detectors import Detectors, projection_maps
 from uibe.functional.quantiles import column_quantiles
 from uibe.functional.scores import DissectionScores, assign_labels, category_scores, dissection_scores
 from uibe.functional.tally import Union
+from uibe.functional.threads import in_threads
 from uibe.metrics.tallies import Concepts, DissectionTally, LabelledFeatures, tally_split
 
 __all__ = ["Dissection", "dissect", "quantile_thresholds", "with_quantile_thresholds"]
@@ -52,8 +54,11 @@ class _TrainPixels:
         self.data, self.directions = data, directions
 
     def __iter__(self) -> Iterator[Tensor]:
-        for features in self.data.feature_batches("train"):
-            yield projection_maps(features, self.directions).transpose(0, 1).flatten(1).T
+        threads = torch.get_num_threads() if self.directions.device.type == "cpu" else 1
+        return in_threads(self._project, self.data.feature_batches("train"), threads)
+
+    def _project(self, features: Tensor) -> Tensor:
+        return projection_maps(features, self.directions).transpose(0, 1).flatten(1).T
 
 
 def quantile_thresholds(data: LabelledFeatures, directions: Tensor, quantile: float) -> Tensor:

@@ -1,11 +1,8 @@
 """Tallies as metrics, which add up, and the pass over a split that fills them for several sets at once."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import reduce
-from queue import SimpleQueue
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -14,10 +11,9 @@ from torchmetrics import Metric
 from uibe.functional.detectors import Detectors, projection_maps
 from uibe.functional.label_counts import LabelCounts, Labels, label_counts, table_scratch
 from uibe.functional.tally import Tally, Union, empty_tally, iou, tally_batch
+from uibe.functional.threads import in_threads
 
 __all__ = ["Concepts", "Counts", "DissectionTally", "LabelledFeatures", "tally_split"]
-
-Item = TypeVar("Item")
 
 _IMAGES = 16  # to count at once: their tables and what lies between stay in the processor's cache
 
@@ -132,11 +128,6 @@ class DissectionTally(Metric):
             *(count.reshape(shape) for count, shape in zip(self.compute(), self._shapes, strict=True))
         )
 
-    def merge(self, other: "DissectionTally") -> "DissectionTally":
-        """Add the counts of another tally."""
-        self.merge_state(other)
-        return self
-
 
 def tally_split(
     detectors: Mapping[str, Detectors], data: LabelledFeatures, split: str, union: Union = "annotated"
@@ -154,12 +145,23 @@ def tally_split(
     """
     device = next(iter(detectors.values())).directions.device
     threads = torch.get_num_threads() if device.type == "cpu" else 1
-    counters: SimpleQueue[_Counter] = SimpleQueue()
-    for _ in range(threads):
-        counters.put(_Counter(detectors, data.concepts, union))
-    _in_threads(_counting(counters), _parts(data.labelled_batches(split)), threads)
-    found = [counters.get().tallies for _ in range(threads)]
-    return {name: reduce(DissectionTally.merge, (tallies[name] for tallies in found)) for name in detectors}
+    counters = [_Counter(detectors, data.concepts, union) for _ in range(threads)]
+    free = deque(counters)
+
+    def count(part: tuple[Tensor, Sequence[Labels]]) -> None:
+        counter = free.popleft()  # the first one is used in any case, or torchmetrics warns of it
+        try:
+            counter.count(*part)
+        finally:
+            free.append(counter)
+
+    for _ in in_threads(count, _parts(data.labelled_batches(split)), threads):
+        pass
+    first, *others = (counter.tallies for counter in counters)
+    for name, tally in first.items():
+        for other in others:
+            tally.merge_state(other[name])
+    return first
 
 
 class _Counter:
@@ -187,21 +189,6 @@ class _Counter:
                 self.tallies[name].update(maps, each.thresholds, counts)
 
 
-def _counting(counters: "SimpleQueue[_Counter]") -> Callable[[tuple[Tensor, Sequence[Labels]]], None]:
-    """A function that counts a part with any counter that is free, in the modes of the calling thread."""
-    inference = torch.is_inference_mode_enabled()
-
-    def count(part: tuple[Tensor, Sequence[Labels]]) -> None:
-        counter = counters.get()
-        try:
-            with torch.inference_mode(inference), torch.no_grad():
-                counter.count(*part)
-        finally:
-            counters.put(counter)
-
-    return count
-
-
 def _parts(
     batches: Iterable[tuple[Tensor, Sequence[Labels]]],
 ) -> Iterator[tuple[Tensor, Sequence[Labels]]]:
@@ -209,22 +196,3 @@ def _parts(
         for start in range(0, len(labels), _IMAGES):
             part = slice(start, start + _IMAGES)
             yield features[part], labels[part]
-
-
-def _in_threads(function: Callable[[Item], None], items: Iterable[Item], threads: int) -> None:
-    """Call a function with every item, in threads with one thread of torch's each, a few items ahead."""
-    if threads == 1:
-        for item in items:
-            function(item)
-        return
-    waiting: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * threads:
-                    waiting.popleft().result()
-            for each in waiting:
-                each.result()
-        finally:
-            torch.set_num_threads(threads)  # threads to come start with the number that was set last
