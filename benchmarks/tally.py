@@ -26,11 +26,11 @@ from uibe.data.features import FeatureStore
 from uibe.data.synthetic import render
 from uibe.functional.bilinear import upsample
 from uibe.functional.detectors import Detectors
-from uibe.functional.label_counts import label_counts, table_scratch
 from uibe.functional.quantiles import column_quantiles
-from uibe.functional.tally import Tally, empty_tally, tally_batch
+from uibe.functional.tally import Tally, empty_tally
 from uibe.metrics.dissection import with_quantile_thresholds
 from uibe.metrics.protocol import EvaluationProtocol, evaluate
+from uibe.metrics.tallies import tally_split
 from uibe.modules.backbone import Backbone
 
 SYNTHETIC = ("uibe.modules.small_cnn:small_cnn", "package:uibe.assets", "features.4")
@@ -128,14 +128,9 @@ def _compare(
 
 
 def _ours(store: FeatureStore, thresholds: Tensor) -> Tally:
-    """The counts, from the maps of the natural basis, which are the features."""
-    table = store.concepts
-    tally = empty_tally(len(thresholds), len(table.names), len(table.categories))
-    scratch = table_scratch()
-    for features, labels in store.labelled_batches("train"):
-        for counts in label_counts(labels, scratch):
-            tally_batch(tally, features[counts.images], thresholds, counts, table.category)
-    return tally
+    natural = Detectors(torch.eye(len(thresholds)), thresholds)
+    counts = tally_split({"natural": natural}, store, "train", "netdissect-lite")["natural"].counts()
+    return Tally(counts.intersections, counts.activated, counts.labelled)
 
 
 def _epoch(store: FeatureStore, quantile: float, repeats: int) -> dict[str, Any]:
@@ -172,29 +167,31 @@ def _rule(part: tuple[Sequence[int], Tensor]) -> Tally:
     table = images.index.labels
     tally = empty_tally(len(thresholds), len(table.names), len(table.categories))
     for row in rows:
-        _rule_image(tally, _worker["cache"].features([row])[0], thresholds, images.labels(row))
+        maps = _worker["cache"].features([row])[0]
+        _rule_image(tally, maps, thresholds, images.labels(row), table.category)
     return tally
 
 
-def _rule_image(tally: Tally, maps: Tensor, thresholds: Tensor, labels: ImageLabels) -> None:
-    planes, concepts = labels.planes.numpy(), len(tally.labelled)
+def _rule_image(tally: Tally, maps: Tensor, thresholds: Tensor, labels: ImageLabels, owner: Tensor) -> None:
+    planes, wide = labels.planes.numpy(), labels.image_wide
     for plane, codes in enumerate(planes):  # a pixel carries a concept once
-        again = (planes[:plane] == codes).any(0) | np.isin(codes, labels.image_wide.numpy() + 1)
-        codes[again] = 0
+        codes[(planes[:plane] == codes).any(0) | np.isin(codes, wide.numpy() + 1)] = 0
     size = planes.shape[1:]
-    tally.labelled.add_(_labels_in(planes.ravel(), concepts))
-    tally.labelled[labels.image_wide] += size[0] * size[1]
+    tally.labelled.add_(_labels_in(planes, len(owner)))
+    tally.labelled[wide] += size[0] * size[1]
+    categories = torch.nn.functional.one_hot(owner, tally.activated.shape[1])
     for unit, (scores, threshold) in enumerate(zip(maps, thresholds, strict=True)):
         if scores.max() > threshold:
             places = np.argwhere((upsample(scores[None], size)[0] > threshold).numpy())
-            tally.intersections[unit] += _labels_in(planes[:, places[:, 0], places[:, 1]].ravel(), concepts)
-            tally.intersections[unit, labels.image_wide] += len(places)
-            tally.activated[unit] += labels.annotated * len(places)
+            met = _labels_in(planes[:, places[:, 0], places[:, 1]], len(owner))
+            met[wide] += len(places)
+            tally.intersections[unit] += met
+            tally.activated[unit] += len(places) * (met @ categories > 0)
 
 
 def _labels_in(codes: np.ndarray[Any, Any], concepts: int) -> Tensor:
     """How many pixels carry each concept."""
-    return torch.from_numpy(np.bincount(codes, minlength=concepts + 1)[1:])
+    return torch.from_numpy(np.bincount(codes.ravel(), minlength=concepts + 1)[1:])
 
 
 if __name__ == "__main__":

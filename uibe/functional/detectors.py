@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Detectors", "fold", "logits", "projection_maps"]
+__all__ = ["Detectors", "fold", "is_natural", "logits", "projection_maps"]
 
 
 class Detectors(NamedTuple):
@@ -80,3 +80,13 @@ def projection_maps(features: Tensor, directions: Tensor) -> Tensor:
     height, width = features.shape[2:]
     maps = torch.stack([directions @ image.flatten(1) for image in features])
     return maps.view(len(features), len(directions), height, width)
+
+
+def is_natural(directions: Tensor) -> bool:
+    """Whether the directions are the channels themselves, so that features are their own projections.
+
+    Example:
+        >>> is_natural(torch.eye(3)), is_natural(torch.eye(3)[:2])
+        (True, False)
+    """
+    return torch.equal(directions, torch.eye(directions.shape[1]).to(directions))

@@ -87,7 +87,7 @@ def tally_batch(
     if len(maps) != len(labels.images):
         raise ValueError(f"expected labels for {len(maps)} images, got {len(labels.images)}")
     tally.labelled.index_add_(0, labels.concepts.flatten(), labels.total().flatten())
-    pixels = maps.flatten(2)
+    pixels = maps.flatten(2).contiguous()
     active = (pixels.amax(2) > thresholds).flatten().nonzero()[:, 0]
     for part in torch.split(active, _MAPS) if len(active) else ():
         image, detector = part // len(thresholds), part % len(thresholds)

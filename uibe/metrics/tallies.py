@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from uibe.functional.detectors import Detectors, projection_maps
+from uibe.functional.detectors import Detectors, is_natural, projection_maps
 from uibe.functional.label_counts import LabelCounts, Labels, label_counts, table_scratch
 from uibe.functional.tally import Tally, Union, empty_tally, iou, tally_batch
 from uibe.functional.threads import in_threads
@@ -170,6 +170,7 @@ class _Counter:
     def __init__(self, detectors: Mapping[str, Detectors], concepts: Concepts, union: Union) -> None:
         device = next(iter(detectors.values())).directions.device
         self.detectors, self.scratch = detectors, table_scratch(device)
+        self.natural = {name for name, each in detectors.items() if is_natural(each.directions)}
         self.tallies = {
             name: DissectionTally(
                 len(each.thresholds), concepts.category.to(device), len(concepts.categories), union
@@ -184,7 +185,8 @@ class _Counter:
             for name, each in self.detectors.items():
                 maps = next((maps for known, maps in projected if known is each.directions), None)
                 if maps is None:
-                    maps = projection_maps(features[counts.images], each.directions)
+                    own = features[counts.images]
+                    maps = own if name in self.natural else projection_maps(own, each.directions)
                     projected.append((each.directions, maps))
                 self.tallies[name].update(maps, each.thresholds, counts)
 
