@@ -17,6 +17,7 @@ __all__ = ["LabelCounts", "Labels", "label_counts", "table_scratch"]
 
 _MEMORY = 16 * 2**20  # bytes of a table beyond which a batch is divided: about what a processor caches
 _EXACT = 2**24  # up to here float32 holds every whole number
+_WHOLE = (torch.uint8, torch.int16, torch.int32)  # to sum in, as narrow as the height allows
 
 
 class Labels(Protocol):
@@ -147,21 +148,24 @@ def _entries(planes: Tensor, concepts: Tensor) -> Tensor:
 def _table(entries: Tensor, size: int, scratch: Tensor | None) -> Tensor:
     """Running counts over the heights, from the entry of each pixel in each plane."""
     height, num, _, width = entries.shape
-    table = _zeros((height + 1, num, width, size), _dtype(height, width), entries.device, scratch)
+    narrow = next(dtype for dtype in _WHOLE if height <= torch.iinfo(dtype).max)
+    counts = torch.zeros(height + 1, num, width * size, dtype=narrow, device=entries.device)
     place = entries + torch.arange(0, width * size, size, device=entries.device)
-    table[1:].view(height, num, width * size).scatter_(2, place.flatten(2), 1.0)
+    counts[1:].scatter_(2, place.flatten(2), 1)
     # `cumsum` does not vectorize along the first dimension
-    for above, row in pairwise(table):
+    for above, row in pairwise(counts):
         row += above
+    table = _empty((height + 1, num, width, size), _dtype(height, width), entries.device, scratch)
+    table.copy_(counts.view(table.shape))
     table[..., 0] = torch.arange(height + 1, device=entries.device)[:, None, None]
     return table
 
 
-def _zeros(
+def _empty(
     shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, scratch: Tensor | None
 ) -> Tensor:
-    """Zeros, in the scratch memory if they fit."""
+    """A tensor, in the scratch memory if it fits."""
     size = math.prod(shape) * dtype.itemsize
     if scratch is None or size > scratch.nbytes:
-        return torch.zeros(shape, dtype=dtype, device=device)
-    return scratch[:size].view(dtype).view(shape).zero_()
+        return torch.empty(shape, dtype=dtype, device=device)
+    return scratch[:size].view(dtype).view(shape)

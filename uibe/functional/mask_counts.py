@@ -16,6 +16,7 @@ from torch import Tensor
 
 from uibe.functional.bilinear import ROUNDING, Columns, Rows, columns, rows, upsample
 from uibe.functional.label_counts import LabelCounts
+from uibe.functional.places import divided, places
 
 __all__ = ["mask_counts"]
 
@@ -93,7 +94,7 @@ def mask_counts(maps: Tensor, thresholds: Tensor, images: Tensor, labels: LabelC
         counts = _dense_counts(maps, thresholds, images, labels)
     else:
         counts, unsure = _sparse_counts(maps, thresholds, images, labels)
-        again = unsure.nonzero()[:, 0]
+        again = places(unsure)
         if len(again):
             counts[again] = _dense_counts(maps[again], thresholds[again], images[again], labels)
     everywhere = labels.everywhere.index_select(0, images)
@@ -101,10 +102,10 @@ def mask_counts(maps: Tensor, thresholds: Tensor, images: Tensor, labels: LabelC
     return counts
 
 
-def _lookup(labels: LabelCounts, places: Tensor, signs: Tensor, starts: Tensor) -> Tensor:
+def _lookup(labels: LabelCounts, entries: Tensor, signs: Tensor, starts: Tensor) -> Tensor:
     """Signed sums of rows of the label table, `(A, 1 + L)` int64, those of map `a` from `starts[a]` on."""
     table = labels.table.flatten(0, 2)
-    return F.embedding_bag(places, table, starts, mode="sum", per_sample_weights=signs.to(table.dtype)).long()
+    return F.embedding_bag(entries, table, starts, mode="sum", per_sample_weights=signs.to(table.dtype)).long()
 
 
 def _dense_counts(maps: Tensor, thresholds: Tensor, images: Tensor, labels: LabelCounts) -> Tensor:
@@ -119,9 +120,9 @@ def _dense_part(maps: Tensor, thresholds: Tensor, images: Tensor, labels: LabelC
     masks = upsample(maps, labels.size) > thresholds[:, None, None]
     ends = masks.clone()  # at the lower edge at the latest
     ends[:, :-1] ^= masks[:, 1:]
-    place = ends.flatten().nonzero()[:, 0]
-    line, x = place // width, place % width
-    which, y = line // height, line % height
+    place = places(ends)
+    line, x = divided(place, width)
+    which, y = divided(line, height)
     starts = torch.searchsorted(which, torch.arange(len(maps), device=maps.device))
     signs = masks.flatten().index_select(0, place).float() * 2 - 1
     return _lookup(labels, ((y + 1) * num + images[which]) * width + x, signs, starts)
@@ -141,9 +142,9 @@ def _sparse_counts(
     unsure[cells.map[ends.cell[close]]] = True
     first = down.first.index_select(0, cells.row) * num + images.index_select(0, cells.map)
     first = first * width + across.first.index_select(0, cells.gap)
-    places = y.mul_(num * width).add_(first.index_select(0, ends.cell)).add_(ends.pixel)
+    entries = y.mul_(num * width).add_(first.index_select(0, ends.cell)).add_(ends.pixel)
     starts = torch.searchsorted(ends.cell, cells.starts)
-    return _lookup(labels, places, (ends.top - ends.bottom).sign_(), starts), unsure
+    return _lookup(labels, entries, (ends.top - ends.bottom).sign_(), starts), unsure
 
 
 def _above(maps: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,11 +155,11 @@ def _above(maps: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
     above = torch.addcmul((-thresholds * scale)[:, None, None], maps, scale[:, None, None])
     # After a ReLU and at 0 values are often at the threshold, exactly, and a mask holds whatever has a
     # positive source pixel: two values so far apart that no rounding can hide the larger one say the same.
-    zero = (thresholds == 0).nonzero()[:, 0]
+    zero = places(thresholds == 0)
     signs = maps.index_select(0, zero)
-    plain = ((signs == 0) | (signs > 1 / _RANGE)).flatten(1).all(1).nonzero()[:, 0]
+    plain = places(((signs == 0) | (signs > 1 / _RANGE)).flatten(1).all(1))
     above[zero[plain]] = (signs[plain] > 0) * (_RANGE + 1) - 1
-    above[unsure.nonzero()[:, 0]] = -1.0
+    above[places(unsure)] = -1.0
     return F.pad(F.pad(above, (1, 1), mode="replicate"), (0, 0, 0, 1), value=-_BELOW), unsure
 
 
@@ -168,13 +169,13 @@ def _mixed_cells(above: Tensor) -> _Cells:
     some, every = some[:, 1:] | some[:, :-1], every[:, 1:] & every[:, :-1]
     mixed = (some[..., 1:] | some[..., :-1]) & ~(every[..., 1:] & every[..., :-1])
     height, width = mixed.shape[1:]
-    place = mixed.flatten().nonzero()[:, 0]
-    line = place // width
-    which = line // height
+    place = places(mixed)
+    line, gap = divided(place, width)
+    which, row = divided(line, height)
     return _Cells(
         map=which,
-        row=line - which * height,
-        gap=place - line * width,
+        row=row,
+        gap=gap,
         corner=line + which * (width + 1) + place,
         starts=torch.searchsorted(which, torch.arange(len(above), device=above.device)),
     )
@@ -191,10 +192,10 @@ def _ends(above: Tensor, cells: _Cells, across: Columns) -> _Ends:
     top, bottom = border(cells.corner), border(cells.corner + above.shape[2])
     # comparisons in place vectorize; none holds for the NaN of columns that are not there
     found = torch.maximum(top, bottom).gt_(-_LIMIT).mul_(torch.minimum(top, bottom).le_(_LIMIT))
-    place = found.flatten().nonzero()[:, 0]
-    cell = place // top.shape[1]
+    place = places(found)
+    cell, pixel = divided(place, top.shape[1])
     values = (each.flatten().index_select(0, place) for each in (top, bottom))
-    return _Ends(cell, place - cell * top.shape[1], *values)
+    return _Ends(cell, pixel, *values)
 
 
 def _heights(ends: _Ends, shift: Tensor, down: Rows) -> tuple[Tensor, Tensor]:
@@ -206,4 +207,4 @@ def _heights(ends: _Ends, shift: Tensor, down: Rows) -> tuple[Tensor, Tensor]:
     # the nearest pixel of the column has a value as far from the threshold as its distance times the slope
     nearest = (height - height.round()).abs_().sub_(down.slack).mul_(1 / down.scale).mul_(fall.abs_())
     nearest = torch.minimum(nearest, torch.minimum(ends.top.abs(), ends.bottom.abs()))
-    return height.ceil_().long(), nearest.le_(_LIMIT).nonzero()[:, 0]
+    return height.ceil_().long(), places(nearest.le_(_LIMIT))

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from uibe.functional.label_counts import LabelCounts
 from uibe.functional.mask_counts import mask_counts
+from uibe.functional.places import divided, places
 
 __all__ = ["UNIONS", "Tally", "Union", "empty_tally", "iou", "tally_batch"]
 
 Union = Literal["annotated", "netdissect-lite"]
 UNIONS: tuple[Union, ...] = get_args(Union)
 
-_MAPS = 1024  # maps to count at once, so that what lies between stays in the processor's cache
+_MAPS = 2048  # maps to count at once, so that what lies between stays in the processor's cache
 
 
 class Tally(NamedTuple):
@@ -88,9 +89,9 @@ def tally_batch(
         raise ValueError(f"expected labels for {len(maps)} images, got {len(labels.images)}")
     tally.labelled.index_add_(0, labels.concepts.flatten(), labels.total().flatten())
     pixels = maps.flatten(2).contiguous()
-    active = (pixels.amax(2) > thresholds).flatten().nonzero()[:, 0]
+    active = places(pixels.amax(2) > thresholds)
     for part in torch.split(active, _MAPS) if len(active) else ():
-        image, detector = part // len(thresholds), part % len(thresholds)
+        image, detector = divided(part, len(thresholds))
         chosen = pixels.flatten(0, 1).index_select(0, part).view(-1, *maps.shape[2:])
         counts = mask_counts(chosen, thresholds.index_select(0, detector), image, labels)
         _add(tally, counts, image, detector, labels, categories, union)

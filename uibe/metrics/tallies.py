@@ -15,7 +15,7 @@ from uibe.functional.threads import in_threads
 
 __all__ = ["Concepts", "Counts", "DissectionTally", "LabelledFeatures", "tally_split"]
 
-_IMAGES = 16  # to count at once: their tables and what lies between stay in the processor's cache
+_IMAGES = 32  # to count at once: their tables and what lies between stay in the processor's cache
 
 
 class Concepts(Protocol):
