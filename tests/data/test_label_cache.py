@@ -1,6 +1,7 @@
 """Labels from memory are those of the files, read once and within the room there is."""
 
 import shutil
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def dataset(root: Path) -> BrodenDataset:
     return BrodenDataset(BrodenIndex.read(root))
 
 
-@pytest.mark.parametrize("memory", [0, 30, 10**6])
+@pytest.mark.parametrize("memory", [0, 30, 100, 10**6])
 def test_labels_are_those_of_the_data_set_in_every_pass(broden_root: Path, memory: int) -> None:
     data = dataset(broden_root)
     cache = LabelCache(data, memory)
@@ -37,6 +38,18 @@ def test_a_second_pass_reads_no_file(broden_root: Path) -> None:
     assert [[id(labels) for labels in batch] for batch in cache.batches(BATCHES)] == [
         [id(labels) for labels in batch] for batch in first
     ]
+
+
+def test_what_exceeds_half_the_memory_is_kept_compressed(broden_root: Path) -> None:
+    data = dataset(broden_root)
+    plain = [data.labels(row).planes.numel() for row in (0, 1)]
+    cache = LabelCache(data, memory=2 * sum(plain))
+    first = list(chain(*cache.batches([[0, 1], [2, 3]])))
+    shutil.rmtree(broden_root / "images")
+    again = list(chain(*cache.batches([[0, 1], [2, 3]])))
+    assert [one is other for one, other in zip(first, again, strict=True)] == [True, True, False, False]
+    for one, other in zip(first, again, strict=True):
+        assert all(torch.equal(part, same) for part, same in zip(one, other, strict=True))
 
 
 def test_what_exceeds_the_memory_is_read_again(broden_root: Path) -> None:

@@ -105,7 +105,9 @@ def mask_counts(maps: Tensor, thresholds: Tensor, images: Tensor, labels: LabelC
 def _lookup(labels: LabelCounts, entries: Tensor, signs: Tensor, starts: Tensor) -> Tensor:
     """Signed sums of rows of the label table, `(A, 1 + L)` int64, those of map `a` from `starts[a]` on."""
     table = labels.table.flatten(0, 2)
-    return F.embedding_bag(entries, table, starts, mode="sum", per_sample_weights=signs.to(table.dtype)).long()
+    return F.embedding_bag(
+        entries, table, starts, mode="sum", per_sample_weights=signs.to(table.dtype)
+    ).long()
 
 
 def _dense_counts(maps: Tensor, thresholds: Tensor, images: Tensor, labels: LabelCounts) -> Tensor:

@@ -29,8 +29,6 @@ def divided(place: Tensor, width: int) -> tuple[Tensor, Tensor]:
         >>> divided(torch.tensor([0, 3]), width=2)
         (tensor([0, 1]), tensor([0, 1]))
     """
-    if place.device.type == "cpu":
-        row = torch.from_numpy(place.numpy() // width)
-    else:
-        row = place // width
+    on_cpu = place.device.type == "cpu"
+    row = torch.from_numpy(place.numpy() // width) if on_cpu else place // width
     return row, place - row * width
