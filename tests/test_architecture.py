@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 # import. Nothing points up, and the shells do not know each other. Itself and the standard library are free.
 IMPORTS: dict[str, set[str]] = {
     "train": {"lightning_modules", "datamodules", "callbacks", "uibe", "pytorch_lightning", "rich"},
-    "evaluate": {"lightning_modules", "datamodules", "uibe", "torch", "jsonargparse", "rich"},
+    "evaluate": {"commands", "uibe.errors", "jsonargparse"},
+    "commands": {"lightning_modules", "datamodules", "uibe", "torch", "rich"},
     "lightning_modules": {"uibe", "torch", "pytorch_lightning"},
     "datamodules": {"uibe.data", "uibe.modules", "uibe.errors", "torch", "pytorch_lightning"},
     "callbacks": {
@@ -62,7 +63,7 @@ IMPORTS: dict[str, set[str]] = {
         "rich",
     },
 }
-PACKAGES = ("uibe", "lightning_modules", "datamodules", "callbacks")
+PACKAGES = ("uibe", "lightning_modules", "datamodules", "callbacks", "commands")
 MAX_FILE, MAX_FUNCTION = 300, 60
 
 

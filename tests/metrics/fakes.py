@@ -39,6 +39,9 @@ class FakeFeatures:
     def num_pixels(self, split: str) -> int:
         return self.splits[split].features[:, 0].numel()
 
+    def num_images(self, split: str) -> int:
+        return len(self.splits[split].features)
+
     def feature_batches(self, split: str) -> Iterator[Tensor]:
         self.unlabelled_passes.append(split)
         yield from self.splits[split].features.split(self.batch_size)

@@ -103,6 +103,10 @@ class FeatureStore:
         height, width = self.backbone.feature_size
         return len(self.rows(split)) * height * width
 
+    def num_images(self, split: str) -> int:
+        """Number of images of a split."""
+        return len(self.rows(split))
+
     def feature_batches(self, split: str) -> Iterator[Tensor]:
         """`(N, D, H, W)` batches in the order of the rows."""
         for inputs in self._loader(self._inputs(split), split):

@@ -4,6 +4,7 @@ A tally is a sum over images, so batches, shards, processes and restarts combine
 result depends on none of them. IoU is computed from the finished counts only.
 """
 
+from collections.abc import Iterator
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -13,7 +14,7 @@ from uibe.functional.label_counts import LabelCounts
 from uibe.functional.mask_counts import mask_counts
 from uibe.functional.places import divided, places
 
-__all__ = ["UNIONS", "Tally", "Union", "empty_tally", "iou", "tally_batch"]
+__all__ = ["UNIONS", "ImageCounts", "Tally", "Union", "empty_tally", "image_counts", "iou", "tally_batch"]
 
 Union = Literal["annotated", "netdissect-lite"]
 UNIONS: tuple[Union, ...] = get_args(Union)
@@ -28,6 +29,20 @@ class Tally(NamedTuple):
         intersections: `(I, C)` pixels where detector `i` fires and concept `c` is present.
         activated: `(I, K)` pixels where detector `i` fires, over the images that count for category `k`.
         labelled: `(C,)` pixels that carry concept `c`.
+    """
+
+    intersections: Tensor
+    activated: Tensor
+    labelled: Tensor
+
+
+class ImageCounts(NamedTuple):
+    """Counts of n images for I detectors with a label each, int64.
+
+    Attributes:
+        intersections: `(n, I)` pixels where detector `i` fires and its own concept is present.
+        activated: `(n, I)` pixels where detector `i` fires, if the image counts for its concept's category.
+        labelled: `(n, C)` pixels that carry concept `c`.
     """
 
     intersections: Tensor
@@ -83,39 +98,101 @@ def tally_batch(
         >>> [c.tolist() for c in counts], iou(counts, torch.tensor([0])).tolist()
         ([[[1]], [[2]], [2]], [[0.3333333333333333]])
     """
-    if union not in UNIONS:
-        raise ValueError(f"expected union to be one of {', '.join(UNIONS)}, got {union!r}")
-    if len(maps) != len(labels.images):
-        raise ValueError(f"expected labels for {len(maps)} images, got {len(labels.images)}")
+    _check(maps, labels, union)
     tally.labelled.index_add_(0, labels.concepts.flatten(), labels.total().flatten())
+    for masks in _masks(maps, thresholds, labels):
+        concepts = labels.concepts.index_select(0, masks.image)
+        place = masks.detector[:, None] * len(categories) + concepts
+        tally.intersections.view(-1).index_add_(0, place.flatten(), masks.counts[:, 1:].flatten())
+        counted = _counted(masks, labels, categories, tally.activated.shape[1], union)
+        tally.activated.index_add_(0, masks.detector, masks.counts[:, :1] * counted)
+
+
+def image_counts(
+    maps: Tensor,
+    thresholds: Tensor,
+    labels: LabelCounts,
+    categories: Tensor,
+    concepts: Tensor,
+    union: Union = "annotated",
+) -> ImageCounts:
+    """What each image adds to the counts of labelled detectors; `tally_batch` sums the same over images.
+
+    Args:
+        maps: `(n, I, h, w)`.
+        thresholds: `(I,)`.
+        labels: of the `n` images.
+        categories: `(C,)` int64, the category `k` of each concept.
+        concepts: `(I,)` int64, each detector's label.
+        union: rule for a detector's area.
+
+    Raises:
+        ValueError: as `tally_batch`.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> sky = SimpleNamespace(planes=torch.tensor([[[1, 1], [0, 0]]]), concepts=torch.tensor([0]),
+        ...                       image_wide=torch.zeros(0).long(), annotated=torch.tensor([True]))
+        >>> from uibe.functional.label_counts import label_counts
+        >>> [labels] = label_counts([sky])
+        >>> maps, first = torch.tensor([[[[3.0, 0.0], [2.0, 0.0]]]]), torch.tensor([0])
+        >>> [c.tolist() for c in image_counts(maps, torch.tensor([1.0]), labels, first, first)]
+        [[[1]], [[2]], [[2]]]
+    """
+    _check(maps, labels, union)
+    shape = (len(maps), len(thresholds))
+    intersections, activated = torch.zeros((2, *shape), dtype=torch.int64, device=maps.device)
+    owner = categories[concepts]
+    num_categories = labels.annotated.shape[1]
+    for masks in _masks(maps, thresholds, labels):
+        own = labels.concepts.index_select(0, masks.image) == concepts[masks.detector][:, None]
+        counted = _counted(masks, labels, categories, num_categories, union)
+        counted = counted.gather(1, owner[masks.detector][:, None])[:, 0]
+        # of the entries that repeat concept 0 all counts but the first are 0
+        intersections[masks.image, masks.detector] = (masks.counts[:, 1:] * own).sum(1)
+        activated[masks.image, masks.detector] = masks.counts[:, 0] * counted
+    labelled = torch.zeros(len(maps), len(categories), dtype=torch.int64, device=maps.device)
+    labelled.scatter_add_(1, labels.concepts, labels.total())
+    return ImageCounts(intersections, activated, labelled)
+
+
+class _Masks(NamedTuple):
+    """Counts `(A, 1 + L)` of masks, see `mask_counts`, each of one image and detector, `(A,)`."""
+
+    counts: Tensor
+    image: Tensor
+    detector: Tensor
+
+
+def _masks(maps: Tensor, thresholds: Tensor, labels: LabelCounts) -> Iterator[_Masks]:
+    """The masks that are not empty, some at a time."""
     pixels = maps.flatten(2).contiguous()
     active = places(pixels.amax(2) > thresholds)
     for part in torch.split(active, _MAPS) if len(active) else ():
         image, detector = divided(part, len(thresholds))
         chosen = pixels.flatten(0, 1).index_select(0, part).view(-1, *maps.shape[2:])
-        counts = mask_counts(chosen, thresholds.index_select(0, detector), image, labels)
-        _add(tally, counts, image, detector, labels, categories, union)
+        yield _Masks(
+            mask_counts(chosen, thresholds.index_select(0, detector), image, labels), image, detector
+        )
 
 
-def _add(
-    tally: Tally,
-    counts: Tensor,
-    image: Tensor,
-    detector: Tensor,
-    labels: LabelCounts,
-    categories: Tensor,
-    union: Union,
-) -> None:
-    """Add counts `(A, 1 + L)` of maps, each of one image and detector."""
-    concepts = labels.concepts.index_select(0, image)
-    place = detector[:, None] * len(categories) + concepts
-    tally.intersections.view(-1).index_add_(0, place.flatten(), counts[:, 1:].flatten())
+def _counted(
+    masks: _Masks, labels: LabelCounts, categories: Tensor, num_categories: int, union: Union
+) -> Tensor:
+    """Whether a mask's area counts for each category, `(A, K)` int64, 0 or 1."""
     if union == "annotated":
-        counted = labels.annotated.index_select(0, image).long()
-    else:
-        counted = torch.zeros(len(counts), tally.activated.shape[1], dtype=torch.int64, device=counts.device)
-        counted.scatter_add_(1, categories[concepts], counts[:, 1:]).clamp_(max=1)
-    tally.activated.index_add_(0, detector, counts[:, :1] * counted)
+        return labels.annotated.index_select(0, masks.image).long()
+    counts = masks.counts
+    met = torch.zeros(len(counts), num_categories, dtype=torch.int64, device=counts.device)
+    owner = categories[labels.concepts.index_select(0, masks.image)]
+    return met.scatter_add_(1, owner, counts[:, 1:]).clamp_(max=1)
+
+
+def _check(maps: Tensor, labels: LabelCounts, union: Union) -> None:
+    if union not in UNIONS:
+        raise ValueError(f"expected union to be one of {', '.join(UNIONS)}, got {union!r}")
+    if len(maps) != len(labels.images):
+        raise ValueError(f"expected labels for {len(maps)} images, got {len(labels.images)}")
 
 
 def iou(tally: Tally, categories: Tensor) -> Tensor:

@@ -1,19 +1,30 @@
 """Network dissection: labels from the train split, scores from validation, and NetDissect's thresholds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from uibe.functional.detectors import Detectors, projection_maps
+from uibe.functional.intervals import poisson_weights
 from uibe.functional.quantiles import column_quantiles
 from uibe.functional.scores import DissectionScores, assign_labels, category_scores, dissection_scores
 from uibe.functional.tally import Union
 from uibe.functional.threads import in_threads
-from uibe.metrics.tallies import Concepts, DissectionTally, LabelledFeatures, tally_split
+from uibe.metrics.replicates import ReplicateTally
+from uibe.metrics.tallies import Concepts, DissectionTally, LabelledFeatures, count_split, tally_split
 
-__all__ = ["Dissection", "dissect", "quantile_thresholds", "with_quantile_thresholds"]
+__all__ = [
+    "Dissection",
+    "dissect",
+    "dissect_replicates",
+    "quantile_thresholds",
+    "sweep_thresholds",
+    "with_quantile_thresholds",
+]
+
+_PROJECTIONS = 512 * 2**20  # bytes of projections to keep for several quantiles
 
 
 class Dissection(NamedTuple):
@@ -70,6 +81,15 @@ def quantile_thresholds(data: LabelledFeatures, directions: Tensor, quantile: fl
     return column_quantiles(_TrainPixels(data, directions), quantile, data.num_pixels("train"))
 
 
+def sweep_thresholds(data: LabelledFeatures, directions: Tensor, shares: Sequence[float]) -> list[Tensor]:
+    """As `quantile_thresholds` for several shares; the pixels are projected once if that fits the memory."""
+    pixels: Iterable[Tensor] = _TrainPixels(data, directions)
+    total = data.num_pixels("train")
+    if total * len(directions) * directions.element_size() <= _PROJECTIONS:
+        pixels = list(pixels)
+    return [column_quantiles(pixels, share, total) for share in shares]
+
+
 def with_quantile_thresholds(data: LabelledFeatures, directions: Tensor, quantile: float) -> Detectors:
     """Directions with NetDissect's thresholds; the identity gives the natural basis.
 
@@ -84,7 +104,7 @@ def with_quantile_thresholds(data: LabelledFeatures, directions: Tensor, quantil
 def dissect(
     detectors: Mapping[str, Detectors], data: LabelledFeatures, union: Union = "annotated"
 ) -> dict[str, Dissection]:
-    """Label detectors on train and score them on validation; all sets share one pass over the labels.
+    """Label detectors on train and score them on validation; all sets share one pass over each split.
 
     Args:
         detectors: sets of detectors in raw feature space, by name.
@@ -94,20 +114,52 @@ def dissect(
     Returns:
         One `Dissection` a set.
     """
-    train, val = (tally_split(detectors, data, split, union) for split in ("train", "val"))
-    return {name: _dissection(train[name], val[name], detectors[name], data.concepts) for name in detectors}
+    return dissect_replicates(detectors, data, replicates=0, union=union)[0]
+
+
+def dissect_replicates(
+    detectors: Mapping[str, Detectors],
+    data: LabelledFeatures,
+    replicates: int = 200,
+    seed: int = 0,
+    union: Union = "annotated",
+) -> tuple[dict[str, Dissection], dict[str, Tensor]]:
+    """As `dissect`, with the validation scores of bootstrap replicates, the same images for all sets.
+
+    Args:
+        detectors: sets of detectors in raw feature space, by name.
+        data: features and labels.
+        replicates: B, how often the validation images are drawn again.
+        seed: of the draws.
+        union: rule for a detector's area.
+
+    Returns:
+        Dissections, and `(1 + B, I)` float64 IoU of each detector for its label; row 0 is the data itself.
+    """
+    train = tally_split(detectors, data, "train", union)
+    labels = {name: assign_labels(tally.counts().iou(tally.categories)) for name, tally in train.items()}
+    weights = poisson_weights(data.num_images("val"), replicates, seed)
+
+    def make(name: str) -> ReplicateTally:
+        return ReplicateTally(labels[name], weights, data.concepts.category, union).to(labels[name].device)
+
+    val = count_split(detectors, data, "val", make)
+    iou = {name: tally.replicates().cpu() for name, tally in val.items()}
+    results = {
+        name: _dissection(train[name], labels[name], iou[name][0], each, data.concepts)
+        for name, each in detectors.items()
+    }
+    return results, iou
 
 
 def _dissection(
-    train: DissectionTally, val: DissectionTally, detectors: Detectors, concepts: Concepts
+    train: DissectionTally, labels: Tensor, iou_val: Tensor, detectors: Detectors, concepts: Concepts
 ) -> Dissection:
     counts = train.counts()
-    iou_train = counts.iou(train.categories)
-    labels = assign_labels(iou_train)[:, None]
     return Dissection(
-        labels=labels[:, 0].cpu(),
-        iou_train=iou_train.gather(1, labels)[:, 0].cpu(),
-        iou_val=val.counts().iou(val.categories).gather(1, labels)[:, 0].cpu(),
+        labels=labels.cpu(),
+        iou_train=counts.iou(train.categories).gather(1, labels[:, None])[:, 0].cpu(),
+        iou_val=iou_val,
         thresholds=detectors.thresholds.cpu(),
         firing_rate=counts.firing_rate().cpu(),
         categories=concepts.category.cpu(),

@@ -1,8 +1,8 @@
 """Tallies as metrics, which add up, and the pass over a split that fills them for several sets at once."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,7 +13,15 @@ from uibe.functional.label_counts import LabelCounts, Labels, label_counts, tabl
 from uibe.functional.tally import Tally, Union, empty_tally, iou, tally_batch
 from uibe.functional.threads import in_threads
 
-__all__ = ["Concepts", "Counts", "DissectionTally", "LabelledFeatures", "tally_split"]
+__all__ = [
+    "Concepts",
+    "Counter",
+    "Counts",
+    "DissectionTally",
+    "LabelledFeatures",
+    "count_split",
+    "tally_split",
+]
 
 _IMAGES = 32  # to count at once: their tables and what lies between stay in the processor's cache
 
@@ -38,6 +46,9 @@ class LabelledFeatures(Protocol):
 
     def num_pixels(self, split: str) -> int:
         """Number of feature pixels of a split."""
+
+    def num_images(self, split: str) -> int:
+        """Number of images of a split."""
 
     def feature_batches(self, split: str) -> Iterable[Tensor]:
         """`(N, D, H, W)` batches."""
@@ -111,7 +122,7 @@ class DissectionTally(Metric):
         for name, counts in start._asdict().items():
             self.add_state(name, counts, dist_reduce_fx="sum")
 
-    def update(self, maps: Tensor, thresholds: Tensor, labels: LabelCounts) -> None:
+    def update(self, maps: Tensor, thresholds: Tensor, labels: LabelCounts, first: int = 0) -> None:
         """Add images: `(n, I, H, W)` projections, `(I,)` thresholds, labels of the n images."""
         tally = Tally(self.intersections, self.activated, self.labelled)
         tally_batch(tally, maps, thresholds, labels, self.categories, self.union)
@@ -129,10 +140,47 @@ class DissectionTally(Metric):
         )
 
 
+class Counter(Protocol):
+    """A metric that counts images for one set of detectors."""
+
+    def update(self, maps: Tensor, thresholds: Tensor, labels: LabelCounts, first: int = 0) -> None:
+        """Add images: `(n, I, H, W)` projections, `(I,)` thresholds, labels, how many images came before."""
+
+    def merge_state(self, other: Any) -> None:  # noqa: ANN401 - of the same kind
+        """Add what another one counted."""
+
+
+AnyCounter = TypeVar("AnyCounter", bound=Counter)
+
+
 def tally_split(
     detectors: Mapping[str, Detectors], data: LabelledFeatures, split: str, union: Union = "annotated"
 ) -> dict[str, DissectionTally]:
     """Count sets of detectors over a split, in one pass over its labels.
+
+    Args:
+        detectors: sets of detectors in raw feature space, by name.
+        data: features and labels.
+        split: its name.
+        union: rule for a detector's area.
+    """
+    concepts = data.concepts
+
+    def make(name: str) -> DissectionTally:
+        thresholds = detectors[name].thresholds
+        categories, num_categories = concepts.category.to(thresholds.device), len(concepts.categories)
+        return DissectionTally(len(thresholds), categories, num_categories, union).to(thresholds.device)
+
+    return count_split(detectors, data, split, make)
+
+
+def count_split(
+    detectors: Mapping[str, Detectors],
+    data: LabelledFeatures,
+    split: str,
+    make: Callable[[str], AnyCounter],
+) -> dict[str, AnyCounter]:
+    """Count sets of detectors over a split with any counter, in one pass over its labels.
 
     On a CPU every one of torch's threads counts images of its own: a single image's operations are too small
     to be divided among threads.
@@ -141,60 +189,62 @@ def tally_split(
         detectors: sets of detectors in raw feature space, by name.
         data: features and labels.
         split: its name.
-        union: rule for a detector's area.
+        make: an empty counter for the set of a name.
     """
     device = next(iter(detectors.values())).directions.device
     threads = torch.get_num_threads() if device.type == "cpu" else 1
-    counters = [_Counter(detectors, data.concepts, union) for _ in range(threads)]
-    free = deque(counters)
+    workers = [_Worker(detectors, {name: make(name) for name in detectors}) for _ in range(threads)]
+    free = deque(workers)
 
-    def count(part: tuple[Tensor, Sequence[Labels]]) -> None:
-        counter = free.popleft()  # the first one is used in any case, or torchmetrics warns of it
+    def count(part: _Part) -> None:
+        worker = free.popleft()  # the first one is used in any case, or torchmetrics warns of it
         try:
-            counter.count(*part)
+            worker.count(part)
         finally:
-            free.append(counter)
+            free.append(worker)
 
     for _ in in_threads(count, _parts(data.labelled_batches(split)), threads):
         pass
-    first, *others = (counter.tallies for counter in counters)
-    for name, tally in first.items():
+    first, *others = (worker.counters for worker in workers)
+    for name, counter in first.items():
         for other in others:
-            tally.merge_state(other[name])
+            counter.merge_state(other[name])
     return first
 
 
-class _Counter:
-    """Tallies of several sets, for one thread at a time."""
+class _Part(NamedTuple):
+    """A few images of a split, the number of those before them, their features and labels."""
 
-    def __init__(self, detectors: Mapping[str, Detectors], concepts: Concepts, union: Union) -> None:
+    first: int
+    features: Tensor
+    labels: Sequence[Labels]
+
+
+class _Worker(Generic[AnyCounter]):
+    """Counters of several sets, for one thread at a time."""
+
+    def __init__(self, detectors: Mapping[str, Detectors], counters: dict[str, AnyCounter]) -> None:
         device = next(iter(detectors.values())).directions.device
-        self.detectors, self.scratch = detectors, table_scratch(device)
+        self.detectors, self.counters, self.scratch = detectors, counters, table_scratch(device)
         self.natural = {name for name, each in detectors.items() if is_natural(each.directions)}
-        self.tallies = {
-            name: DissectionTally(
-                len(each.thresholds), concepts.category.to(device), len(concepts.categories), union
-            ).to(device)
-            for name, each in detectors.items()
-        }
 
-    def count(self, features: Tensor, labels: Sequence[Labels]) -> None:
+    def count(self, part: _Part) -> None:
         """Add images; sets with the same directions share their projections."""
-        for counts in label_counts(labels, self.scratch):
+        for counts in label_counts(part.labels, self.scratch):
             projected: list[tuple[Tensor, Tensor]] = []
             for name, each in self.detectors.items():
                 maps = next((maps for known, maps in projected if known is each.directions), None)
                 if maps is None:
-                    own = features[counts.images]
+                    own = part.features[counts.images]
                     maps = own if name in self.natural else projection_maps(own, each.directions)
                     projected.append((each.directions, maps))
-                self.tallies[name].update(maps, each.thresholds, counts)
+                self.counters[name].update(maps, each.thresholds, counts, part.first)
 
 
-def _parts(
-    batches: Iterable[tuple[Tensor, Sequence[Labels]]],
-) -> Iterator[tuple[Tensor, Sequence[Labels]]]:
+def _parts(batches: Iterable[tuple[Tensor, Sequence[Labels]]]) -> Iterator[_Part]:
+    seen = 0
     for features, labels in batches:
         for start in range(0, len(labels), _IMAGES):
             part = slice(start, start + _IMAGES)
-            yield features[part], labels[part]
+            yield _Part(seen + start, features[part], labels[part])
+        seen += len(labels)

@@ -10,7 +10,7 @@ from typing import Any
 from uibe.errors import DataError
 from uibe.metrics.dissection import Dissection
 
-__all__ = ["detector_rows", "output_folder", "write_csv", "write_json"]
+__all__ = ["detector_rows", "output_folder", "write_csv", "write_json", "write_text"]
 
 
 def output_folder(path: str | Path) -> Path:
@@ -75,6 +75,15 @@ def detector_rows(dissection: Dissection, concepts: Sequence[str]) -> list[dict[
 
 def _figures(dissection: Dissection) -> tuple[Any, ...]:
     return dissection.iou_train, dissection.iou_val, dissection.thresholds, dissection.firing_rate
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, under a temporary name first.
+
+    Raises:
+        DataError: if it cannot be written.
+    """
+    _write(path, text)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,0 +1,6 @@
+"""What `evaluate.py` can do with a checkpoint, a module for each command."""
+
+from commands.export import export
+from commands.score import score
+
+__all__ = ["export", "score"]

@@ -1,0 +1,78 @@
+"""What all commands need: the data of a checkpoint, and where to compute."""
+
+from dataclasses import asdict, dataclass
+from inspect import signature
+from typing import Any
+
+import torch
+
+from datamodules import BrodenDataModule, FeatureDataModule, ImageFolderDataModule, SyntheticDataModule
+from lightning_modules.checkpoint import hyper_parameters
+from uibe.data.broden import BrodenDataset, image_fingerprint, label_fingerprint
+from uibe.data.features import FeatureStore
+from uibe.errors import ConfigError
+
+__all__ = ["DataOptions", "device_of", "fingerprints", "open_data"]
+
+DATA_MODULES = {cls.__name__: cls for cls in (BrodenDataModule, ImageFolderDataModule, SyntheticDataModule)}
+
+BRODEN_OPTIONS = {*signature(FeatureDataModule).parameters, *signature(BrodenDataModule).parameters}
+
+
+@dataclass
+class DataOptions:
+    """Where the data is, if not where it was in training.
+
+    Args:
+        root: folder in Broden's format to score on, whatever the basis was learned on.
+        cache_dir: folder of the feature caches.
+        batch_size: images a batch.
+        num_workers: processes that read images and labels.
+    """
+
+    root: str | None = None
+    cache_dir: str | None = None
+    batch_size: int | None = None
+    num_workers: int | None = None
+
+
+def device_of(name: str) -> torch.device:
+    """The device of a name.
+
+    Raises:
+        ConfigError: if it cannot be used here.
+    """
+    try:
+        return torch.zeros((), device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts that it has it
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--device: {name!r} cannot be used here ({reason}); try cpu") from error
+
+
+def open_data(checkpoint: dict[str, Any], overrides: DataOptions, backbone: Any) -> FeatureStore:  # noqa: ANN401
+    """The labelled features of the checkpoint's data module.
+
+    Raises:
+        ConfigError: if there are no labels, or the data module is none of this project.
+    """
+    options = hyper_parameters(checkpoint, "datamodule_hyper_parameters")
+    options.update({name: value for name, value in asdict(overrides).items() if value is not None})
+    name = checkpoint["uibe"]["datamodule"]
+    if overrides.root is not None:  # may hold any data in Broden's format, as rendered sets are too
+        name = "BrodenDataModule"
+        options = {key: value for key, value in options.items() if key in BRODEN_OPTIONS}
+    elif name == "ImageFolderDataModule":
+        raise ConfigError("data.root: learned on images without labels; give a folder in Broden's format")
+    if name not in DATA_MODULES:
+        raise ConfigError(f"checkpoint: data module {name!r} is not one of {', '.join(DATA_MODULES)}")
+    datamodule: FeatureDataModule = DATA_MODULES[name](**options)
+    datamodule.prepare_data()
+    return datamodule.open(backbone)
+
+
+def fingerprints(store: FeatureStore) -> dict[str, str]:
+    """Digests of the images and of the labels."""
+    images = store.images
+    if not isinstance(images, BrodenDataset):
+        return {}
+    return {"images": image_fingerprint(images.index), "labels": label_fingerprint(images.index)}

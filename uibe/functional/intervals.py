@@ -1,0 +1,117 @@
+"""Bootstrap over images: scores of every replicate, and the intervals that follow.
+
+A replicate draws images with replacement. With a Poisson(1) weight for each image instead, it becomes a sum
+that can be streamed, and the number of images drawn varies a little (Chamandy et al. 2012, "Estimating
+uncertainty for massive data streams"). Two bases that share the weights can be compared pair by pair.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from uibe.functional.scores import INTERPRETABLE_IOU
+
+__all__ = ["Interval", "ScoreSamples", "interval", "poisson_weights", "replicate_iou", "score_samples"]
+
+
+class Interval(NamedTuple):
+    """An estimate and the range of its bootstrap replicates."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ScoreSamples(NamedTuple):
+    """Scores of the data itself, entry 0, and of each of B replicates: `(1 + B,)` float64.
+
+    Attributes:
+        S1: sum of the detectors' IoU.
+        S2: sum over labels of the best IoU.
+        interpretable: detectors above the IoU cut.
+        unique: distinct labels among those.
+    """
+
+    S1: Tensor
+    S2: Tensor
+    interpretable: Tensor
+    unique: Tensor
+
+
+def poisson_weights(num_images: int, replicates: int, seed: int) -> Tensor:
+    """How often each replicate draws each image, `(1 + B, N)` uint8; row 0 is the data itself, all ones.
+
+    Args:
+        num_images: N.
+        replicates: B.
+        seed: the same seed gives the same draws, so that bases can be compared pair by pair.
+
+    Example:
+        >>> weights = poisson_weights(1000, 200, seed=0)
+        >>> weights.shape, bool((weights[0] == 1).all()), abs(weights[1:].double().mean().item() - 1) < 0.01
+        (torch.Size([201, 1000]), True, True)
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.poisson(torch.ones(num_images, replicates), generator=generator).T
+    return torch.cat([torch.ones(1, num_images), drawn]).to(torch.uint8)
+
+
+def replicate_iou(intersections: Tensor, activated: Tensor, labelled: Tensor, concepts: Tensor) -> Tensor:
+    """IoU of labelled detectors in every replicate, `(1 + B, I)` float64; 0 where the union is empty.
+
+    Args:
+        intersections: `(1 + B, I)` int64.
+        activated: `(1 + B, I)` int64.
+        labelled: `(1 + B, C)` int64.
+        concepts: `(I,)` int64, each detector's label.
+
+    Example:
+        >>> replicate_iou(*torch.tensor([[[1]], [[2]], [[2]]]), torch.tensor([0])).tolist()
+        [[0.3333333333333333]]
+    """
+    union = activated + labelled[:, concepts] - intersections
+    return torch.where(union > 0, intersections.double() / union.clamp(min=1), 0.0)
+
+
+def score_samples(iou: Tensor, concepts: Tensor, cut: float = INTERPRETABLE_IOU) -> ScoreSamples:
+    """S1, S2, interpretable and unique detectors of every replicate.
+
+    Args:
+        iou: `(1 + B, I)` float64.
+        concepts: `(I,)` int64, each detector's label, the same in all replicates.
+        cut: a detector is interpretable strictly above it.
+
+    Example:
+        >>> iou = torch.tensor([[0.5, 0.25, 0.04]], dtype=torch.float64)
+        >>> [values.tolist() for values in score_samples(iou, torch.tensor([3, 3, 0]))]
+        [[0.79], [0.54], [2.0], [1.0]]
+    """
+    num_concepts = int(concepts.max()) + 1 if len(concepts) else 0
+    best = iou.new_zeros(len(iou), num_concepts)
+    best.scatter_reduce_(1, concepts.expand(iou.shape), iou, "amax")
+    return ScoreSamples(
+        iou.sum(1), best.sum(1), (iou > cut).sum(1).to(iou.dtype), (best > cut).sum(1).to(iou.dtype)
+    )
+
+
+def interval(samples: Tensor, level: float = 0.95) -> Interval:
+    """The estimate, and the percentile interval of its replicates (Efron).
+
+    Args:
+        samples: `(1 + B,)`, the estimate first.
+        level: share of replicates inside, in (0, 1).
+
+    Raises:
+        ValueError: if there is no replicate or the level is out of range.
+
+    Example:
+        >>> found = interval(torch.cat([torch.tensor([50.0]), torch.arange(101.0)]))
+        >>> [round(each, 6) for each in found]
+        [50.0, 2.5, 97.5]
+    """
+    if not 0 < level < 1 or len(samples) < 2:
+        raise ValueError("expected at least one replicate and a level between 0 and 1")
+    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    low, high = torch.quantile(samples[1:].double().cpu(), tails).tolist()
+    return Interval(float(samples[0]), low, high)

@@ -1,0 +1,159 @@
+"""Figures of a comparison, for print: Okabe and Ito's colours, which colour-blind readers can tell apart."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from uibe.functional.intervals import interval
+from uibe.functional.scores import INTERPRETABLE_IOU, DissectionScores, category_scores, score_curves
+from uibe.metrics.comparison import Comparison, Scored
+
+__all__ = ["categories_figure", "cut_figure", "firing_figure", "histogram_figure", "save_figure"]
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
+_DASHES = ("-", "--", "-.", ":")
+_TITLES = {"S1": "S1, detectors", "S2": "S2, distinct concepts"}
+
+
+def firing_figure(scored: Comparison) -> Figure:
+    """S1 and S2 against the firing rate, with 95% bands; own thresholds as a marker.
+
+    Args:
+        scored: from `uibe.metrics.comparison.compare`.
+    """
+    figure, axes = _panels(2)
+    for axis, score in zip(axes, ("S1", "S2"), strict=True):
+        for place, (name, several) in enumerate(scored.items()):
+            _firing_curve(axis, name, several, score, place)
+        axis.set(xscale="log", xlabel="firing rate", ylabel=score, title=_TITLES[score])
+    return _with_legend(figure, axes)
+
+
+def cut_figure(scored: Comparison, share: float | None) -> Figure:
+    """Numbers of detectors and of distinct labels that reach each IoU: the curves whose areas are S1 and S2.
+
+    Args:
+        scored: from `uibe.metrics.comparison.compare`.
+        share: of the pixels above the thresholds, or None for each basis's own thresholds.
+    """
+    figure, axes = _panels(2)
+    cuts = torch.arange(101, dtype=torch.float64) / 100
+    for place, (name, each) in enumerate(_at(scored, share).items()):
+        curves = score_curves(each.dissection.iou_val, each.dissection.labels, cuts)
+        for axis, curve in zip(axes, curves, strict=True):
+            axis.plot(cuts, curve, label=name, **_style(place))
+    for axis, title in zip(axes, _TITLES.values(), strict=True):
+        axis.axvline(INTERPRETABLE_IOU, color="0.7", linewidth=0.8)
+        axis.set(xlim=(0, 0.6), yscale="symlog", xlabel="IoU", ylabel="number at or above it", title=title)
+    return _with_legend(figure, axes)
+
+
+def categories_figure(scored: Comparison, share: float | None) -> Figure:
+    """Interpretable detectors of each category, stacked, and the distinct labels among them."""
+    found = _at(scored, share)
+    figure, axes = _panels(2)
+    names = next(iter(found.values())).dissection.category_names
+    for axis, count, title in zip(
+        axes, ("interpretable", "unique"), ("interpretable detectors", "distinct labels"), strict=True
+    ):
+        left = [0] * len(found)
+        for k, category in enumerate(names):
+            sizes = [getattr(_by_category(each)[k], count) for each in found.values()]
+            axis.barh(list(found), sizes, left=left, color=_COLOURS[k % len(_COLOURS)], label=category)
+            left = [before + size for before, size in zip(left, sizes, strict=True)]
+        axis.invert_yaxis()
+        axis.set(xlabel=f"IoU > {INTERPRETABLE_IOU}", title=title)
+    return _with_legend(figure, axes)
+
+
+def histogram_figure(scored: Comparison, share: float | None) -> Figure:
+    """How the detectors' IoU is distributed, a panel for each basis, all on one scale."""
+    found = _at(scored, share)
+    columns = min(4, len(found))
+    rows = -(-len(found) // columns)
+    figure = Figure(figsize=(2.1 * columns, 1.7 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    highest = max(float(each.dissection.iou_val.max()) for each in found.values())
+    for place, (axis, (name, each)) in enumerate(zip(axes, found.items(), strict=False)):
+        axis.hist(
+            each.dissection.iou_val.numpy(), bins=30, range=(0, max(highest, 0.05)), color=_COLOURS[place % 8]
+        )
+        axis.axvline(INTERPRETABLE_IOU, color="0.4", linewidth=0.8)
+        axis.set_title(name, fontsize=8)
+        axis.set_yscale("symlog")
+    for axis in axes[len(found) :]:
+        axis.remove()
+    figure.supxlabel("IoU on validation", fontsize=9)
+    figure.supylabel("detectors", fontsize=9)
+    return figure
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG and SVG.
+
+    Args:
+        figure: what to write.
+        folder: there already.
+        name: of the files, without ending.
+    """
+    paths = [folder / f"{name}.{kind}" for kind in ("png", "svg")]
+    for path in paths:
+        partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+        figure.savefig(partial, dpi=200)
+        partial.replace(path)
+    return paths
+
+
+def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
+    figure = Figure(figsize=(3.5 * count, 3.6), layout="constrained")
+    return figure, figure.subplots(1, count)
+
+
+def _style(place: int) -> dict[str, Any]:
+    turn = place // len(_COLOURS)
+    colour, dashes = _COLOURS[place % len(_COLOURS)], _DASHES[(place + turn) % len(_DASHES)]
+    return {"color": colour, "linestyle": dashes, "linewidth": 1.5}
+
+
+def _firing_curve(axis: Axes, name: str, several: Sequence[Scored], score: str, place: int) -> None:
+    swept = [each for each in several if each.share is not None]
+    found = [interval(getattr(each.samples(), score)) for each in swept]
+    rates, style = [each.share or 0.0 for each in swept], _style(place)
+    if swept:
+        axis.plot(rates, [each.value for each in found], label=name, **style)
+        axis.fill_between(
+            rates,
+            [each.low for each in found],
+            [each.high for each in found],
+            color=style["color"],
+            alpha=0.12,
+            linewidth=0,
+        )
+    for each in several:
+        if each.share is None:
+            value = float(getattr(each.samples(), score)[0])
+            label = None if swept else name
+            axis.plot(
+                each.firing_rate, value, "o", color=style["color"], markeredgecolor="white", label=label
+            )
+
+
+def _at(scored: Comparison, share: float | None) -> dict[str, Scored]:
+    return {name: each for name, several in scored.items() for each in several if each.share == share}
+
+
+def _by_category(each: Scored) -> list[DissectionScores]:
+    result = each.dissection
+    return category_scores(result.iou_val, result.labels, result.categories, len(result.category_names))
+
+
+def _with_legend(figure: Figure, axes: Sequence[Axes]) -> Figure:
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
