@@ -6,8 +6,10 @@ from typing import Any
 import torch
 
 from lightning_modules.basis import CHECKPOINT_FORMAT, BasisModule
+from lightning_modules.supervised import SupervisedModule
 from uibe.errors import ConfigError, MismatchError
 from uibe.modules.basis import InterpretableBasis
+from uibe.modules.linear_detectors import LinearDetectors
 
 __all__ = ["basis_from", "hyper_parameters", "module_from", "read_checkpoint"]
 
@@ -40,7 +42,7 @@ def hyper_parameters(checkpoint: dict[str, Any], which: str = "hyper_parameters"
     return {name: value for name, value in checkpoint.get(which, {}).items() if not name.startswith("_")}
 
 
-def module_from(checkpoint: dict[str, Any], weights: str | None = None) -> BasisModule:
+def module_from(checkpoint: dict[str, Any], weights: str | None = None) -> BasisModule | SupervisedModule:
     """Build the module of a checkpoint; the backbone's weights are verified.
 
     Args:
@@ -48,22 +50,41 @@ def module_from(checkpoint: dict[str, Any], weights: str | None = None) -> Basis
         weights: where the backbone's weights are now, if not where they were.
 
     Raises:
-        MismatchError: if the backbone's weights differ from the recorded ones.
+        MismatchError: if the module is unknown, or the backbone's weights differ from the recorded ones.
     """
     options = hyper_parameters(checkpoint)
-    module = BasisModule(**(options if weights is None else {**options, "weights": weights}))
+    options = options if weights is None else {**options, "weights": weights}
+    module = SupervisedModule(**options) if _is_supervised(checkpoint) else BasisModule(**options)
     module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint["state_dict"])
     return module.eval()
 
 
-def basis_from(checkpoint: dict[str, Any]) -> InterpretableBasis:
-    """The basis alone, without its backbone."""
+def basis_from(checkpoint: dict[str, Any]) -> InterpretableBasis | LinearDetectors:
+    """The basis alone, without its backbone.
+
+    Raises:
+        MismatchError: if the module is unknown.
+    """
     options, state = hyper_parameters(checkpoint), checkpoint["state_dict"]
     tensors = {
         name.removeprefix("basis."): value for name, value in state.items() if name.startswith("basis.")
     }
-    kind, rotation_map = options["standardization"], options["rotation_map"]
-    basis = InterpretableBasis(len(tensors["thresholds"]), kind, rotation_map)
+    kind = options["standardization"]
+    basis: InterpretableBasis | LinearDetectors
+    if _is_supervised(checkpoint):
+        num_detectors, num_features = tensors["weights"].shape
+        basis = LinearDetectors(num_features, num_detectors, kind)
+        basis.names = tuple(checkpoint["uibe"]["concepts"])
+    else:
+        basis = InterpretableBasis(len(tensors["thresholds"]), kind, options["rotation_map"])
     basis.load_state_dict(tensors)
     return basis.eval()
+
+
+def _is_supervised(checkpoint: dict[str, Any]) -> bool:
+    """Whether a `SupervisedModule` wrote it; `BasisModule` does not record its name, nor ever did."""
+    name = checkpoint["uibe"].get("module", BasisModule.__name__)
+    if name not in (BasisModule.__name__, SupervisedModule.__name__):
+        raise MismatchError(f"checkpoint: module {name!r} is unknown; update uibe")
+    return bool(name == SupervisedModule.__name__)

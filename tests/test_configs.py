@@ -49,12 +49,19 @@ def _folder(bench: Bench, folder: Path) -> list[str]:
     return ["--data.root", str(images.parent), *quick(folder, "64")]
 
 
-# by name of the YAML: what makes it small; D of its layer
+def _supervised(bench: Bench, folder: Path) -> list[str]:
+    return [*_efficientnet(bench, folder), "--model.min_frequency", "1"]
+
+
+# by name of the YAML: what makes it small; how many detectors it then has: D of its layer, or of supervised
+# ones the concepts that some train pixel carries and another of an annotated image does not
 SMALL: dict[str, tuple[Callable[[Bench, Path], list[str]], int]] = {
     "synthetic": (_synthetic, 64),
     "efficientnet_lite0_broden": (_efficientnet, 320),
     "efficientnet_lite0_bn2_broden": (_efficientnet, 1280),
     "resnet18_places365_broden": (_places, 512),
+    "synthetic_supervised": (_synthetic, 15),
+    "efficientnet_lite0_supervised_broden": (_supervised, 2),
     "image_folder": (_folder, 320),
 }
 

@@ -83,7 +83,8 @@ def logistic_loss(logits: Tensor, signs: Tensor, chosen: Tensor, weights: Tensor
 
     Example:
         >>> signs = torch.tensor([[1], [0]], dtype=torch.int8)
-        >>> loss = logistic_loss(torch.zeros(2, 1), signs, torch.tensor([[True], [False]]), torch.tensor([2.0]))
+        >>> chosen, weights = torch.tensor([[True], [False]]), torch.tensor([2.0])
+        >>> loss = logistic_loss(torch.zeros(2, 1), signs, chosen, weights)
         >>> round(loss.item(), 4)
         0.6931
     """

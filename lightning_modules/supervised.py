@@ -1,0 +1,262 @@
+"""The LightningModule that learns a supervised basis; mathematics and state live in `uibe`."""
+
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim import Adam
+
+from lightning_modules.basis import CHECKPOINT_FORMAT
+from lightning_modules.options import scheduled
+from uibe.errors import ConfigError, MismatchError
+from uibe.functional.moments import Moments
+from uibe.functional.supervised import Mining, choose_negatives, logistic_loss, prior_thresholds
+from uibe.metrics.labelled_pixels import LabelledPixels, gather_pixels, image_frequencies
+from uibe.metrics.running import RunningMeans, RunningMoments
+from uibe.metrics.tallies import LabelledFeatures
+from uibe.modules.backbone import Backbone
+from uibe.modules.linear_detectors import LinearDetectors
+
+__all__ = ["SupervisedModule"]
+
+_SCORED = 16  # concepts to score at once: the logits of all pixels take memory
+
+
+class SupervisedModule(LightningModule):
+    """Learn one logistic detector a concept from the labels of the train split: IBD's supervised basis.
+
+    IBD (Zhou et al., ECCV 2018), method.md section 5: the peer that every basis learned without labels is
+    compared with. Pixels and labels of the train split are kept in memory. The data module's pixels carry no
+    labels: each of its batches sets the number of labelled pixels of a step, and with `passes_per_epoch` the
+    number of steps.
+
+    Args:
+        backbone: `torchvision:NAME`, `timm:NAME` or an import path to a callable.
+        weights: see `uibe.modules.backbone.Backbone`; null for random weights.
+        layer: dotted name of the layer to cut at.
+        image_size: input size, null for the weights' own.
+        mean: of the input channels, null for the weights' own.
+        std: of the input channels, null for the weights' own.
+        input_range: of the input before mean and std, null for the weights' own.
+        standardization: of the features, see `uibe.modules.standardizer`.
+        min_frequency: train images in which a concept must have a positive pixel; a rarer one gets no
+            detector, nor does one without negatives.
+        negatives_per_positive: most negatives a concept; mined again at the start of each epoch.
+        hard_negatives: share of the hardest among them, the rest is random; see
+            `uibe.functional.supervised.Mining`.
+        candidates: size of the random pool that they are the hardest of, in multiples of their number.
+        pixels_megabytes: memory for the train pixels; of more, as many are drawn at random. Their labels take
+            a byte more for each pixel and concept, twice.
+        lr: learning rate of Adam.
+        lr_schedule: `cosine` to zero over the run, or `constant`.
+        weight_decay: half the squared norm of the weights in standardized space is added to the loss so many
+            times; thresholds are free.
+        seed: of the draws.
+
+    Raises:
+        ConfigError: if an option cannot be honoured.
+    """
+
+    strict_loading = False  # the frozen backbone is not in the checkpoint; load_state_dict checks the rest
+
+    def __init__(
+        self,
+        backbone: str = "uibe.modules.small_cnn:small_cnn",
+        weights: str | None = "package:uibe.assets",
+        layer: str = "features.4",
+        image_size: int | None = None,
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
+        input_range: list[float] | None = None,
+        standardization: Literal["none", "zscore", "whiten"] = "zscore",
+        min_frequency: int = 5,
+        negatives_per_positive: int = 20,
+        hard_negatives: float = 0.5,
+        candidates: float = 4.0,
+        pixels_megabytes: int = 4096,
+        lr: float = 1e-2,
+        lr_schedule: Literal["cosine", "constant"] = "cosine",
+        weight_decay: float = 1e-3,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        _check_ranges(self.hparams)
+        sizes: dict[str, Any] = {
+            "image_size": image_size,
+            "mean": mean,
+            "std": std,
+            "input_range": input_range,
+        }
+        self.backbone = Backbone(backbone, weights, layer, **sizes)
+        self.basis = LinearDetectors(self.backbone.num_features, standardization=standardization)
+        self.step_means = RunningMeans(["loss/total"])
+        self.mining = Mining(negatives_per_positive, hard_negatives, candidates)
+
+    def setup(self, stage: str) -> None:
+        """Choose the concepts, gather their pixels, and begin; a checkpoint's tensors come afterwards.
+
+        Raises:
+            ConfigError: with gradient accumulation, or if no concept is frequent enough.
+            DataError: if the data has no labels.
+        """
+        if self.trainer.accumulate_grad_batches != 1:
+            raise ConfigError(
+                "trainer.accumulate_grad_batches: expected 1; raise data.pixels_per_batch instead"
+            )
+        data = self.trainer.datamodule.features  # type: ignore[attr-defined]
+        concepts = self._frequent(data)
+        limit = self.hparams.pixels_megabytes * 2**20 // (4 * self.basis.num_features)
+        self.pool = gather_pixels(data, concepts, limit, self.hparams.seed)
+        names = [data.concepts.names[concept] for concept in concepts.tolist()]
+        thresholds = prior_thresholds(self.pool.signs, self.mining.per_positive)
+        self.basis.start(self._moments(data), concepts, names, thresholds)
+
+    def on_train_epoch_start(self) -> None:
+        """Mine negatives and shuffle, by seed and epoch alone, so that a resumed run does the same."""
+        seed = self.hparams.seed * 2**20 + self.current_epoch
+        generator = torch.Generator().manual_seed(seed)
+        self.chosen = (self.pool.signs == 1) | self._negatives(self.pool, generator)
+        self.concept_weights = len(self.chosen) / self.chosen.sum(0).clamp(min=1)
+        self.order = torch.randperm(len(self.chosen), generator=generator)
+        self.used = 0
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """The logistic loss of as many labelled pixels as the batch has."""
+        height, width = self.backbone.feature_size
+        size = len(batch) * (height * width if batch.ndim == 4 else 1)
+        rows = self.order[torch.arange(self.used, self.used + size) % len(self.order)]
+        self.used += size
+        pixels, signs, chosen = (part[rows].to(self.device) for part in (*self.pool, self.chosen))
+        logits = self.basis(pixels).float()
+        loss = logistic_loss(logits, signs, chosen, self.concept_weights.to(self.device))
+        self.step_means.update({"loss/total": loss}, size)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's mean loss, and from how many pixels its detectors learned."""
+        self.log_dict(self.step_means.compute())
+        self.step_means.reset()
+        positives = (self.pool.signs == 1).sum()
+        self.log("samples/positives", positives.float())
+        self.log("samples/negatives", (self.chosen.sum() - positives).float())
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam over the detectors alone, with the chosen schedule."""
+        groups = [
+            {"params": [self.basis.weights], "weight_decay": self.hparams.weight_decay},
+            {"params": [self.basis.thresholds]},
+        ]
+        optimizer = Adam(groups, lr=self.hparams.lr, fused=True)
+        return scheduled(optimizer, self.hparams, lambda: self.trainer.estimated_stepping_batches)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - torch's signature
+        """Everything but the frozen backbone, whose weights' hash is recorded instead."""
+        state = super().state_dict(*args, **kwargs)
+        return {name: tensor for name, tensor in state.items() if not name.startswith("backbone.")}
+
+    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:  # noqa: ANN401
+        """Load the detectors; only the backbone may be missing.
+
+        Raises:
+            MismatchError: if a tensor is missing, unknown or of another shape.
+        """
+        own = self.state_dict()
+        differing = set(own) ^ set(state_dict) or {
+            name for name in own if own[name].shape != state_dict[name].shape
+        }
+        if differing:
+            raise MismatchError(
+                f"checkpoint: tensors that do not fit these detectors: {', '.join(sorted(differing))}"
+            )
+        result = super().load_state_dict(state_dict, strict=False, assign=assign)
+        result.missing_keys.clear()  # the backbone's, which are no news
+        return result
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Record what is needed to load the checkpoint anywhere else and to refuse the wrong backbone."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        checkpoint["uibe"] = {
+            "format": CHECKPOINT_FORMAT,
+            "module": type(self).__name__,
+            "weights_sha256": self.backbone.weights_sha256,
+            "datamodule": type(datamodule).__name__,
+            "images": getattr(datamodule, "fingerprint", None),
+            "concepts": list(self.basis.names),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make room for the checkpoint's detectors; refuse another backbone's, or to go on on other images.
+
+        Raises:
+            MismatchError: if the checkpoint is of another module or newer, or weights or images differ.
+        """
+        recorded = checkpoint.get("uibe")
+        if recorded is None or recorded["format"] > CHECKPOINT_FORMAT:
+            raise MismatchError("checkpoint: not one of this version of uibe; update, or train it again")
+        if recorded.get("module") != type(self).__name__:
+            raise MismatchError("ckpt_path: not a checkpoint of supervised detectors; give its own --model")
+        self.backbone.verify_weights(recorded["weights_sha256"])
+        now = getattr(getattr(self._trainer, "datamodule", None), "fingerprint", None)
+        if now is not None and now != recorded.get("images", now):
+            raise MismatchError(
+                "ckpt_path: learned on other images; give the data of that run (its config.yaml)"
+            )
+        if self._trainer is None:  # otherwise `setup` did, from the data
+            self.basis.resize(len(checkpoint["state_dict"]["basis.thresholds"]))
+            self.basis.names = tuple(recorded["concepts"])
+
+    def _frequent(self, data: LabelledFeatures) -> Tensor:
+        positive, negative = image_frequencies(data)
+        least = self.hparams.min_frequency
+        concepts = ((positive >= least) & (negative > 0)).nonzero()[:, 0]
+        if not len(concepts):
+            most = int(positive.where(negative > 0, 0).amax()) if len(positive) else 0
+            raise ConfigError(
+                f"model.min_frequency: no concept has positive pixels in {least} train images and negative "
+                f"ones elsewhere; the most frequent has them in {most}"
+            )
+        return concepts
+
+    def _moments(self, data: LabelledFeatures) -> Moments:
+        moments = RunningMoments(self.basis.num_features, self.hparams.standardization == "whiten")
+        for features in data.feature_batches("train"):
+            moments.update(features.permute(0, 2, 3, 1).flatten(0, 2).cpu())
+        return moments.compute()
+
+    @torch.no_grad()
+    def _negatives(self, pool: LabelledPixels, generator: torch.Generator) -> Tensor:
+        chosen = torch.zeros_like(pool.signs, dtype=torch.bool)
+        for first in range(0, chosen.shape[1], _SCORED):
+            part = slice(first, first + _SCORED)
+            scores = self._scores(pool.pixels, part)
+            for column, score in enumerate(scores.unbind(1), first):
+                signs = pool.signs[:, column]
+                chosen[:, column] = choose_negatives(score, signs, self.mining, generator)
+        return chosen
+
+    def _scores(self, pixels: Tensor, part: slice) -> Tensor:
+        """What ranks the pixels for some detectors, `(P, n)`: their logits, but for the thresholds."""
+        weights = self.basis.weights[part].T
+        batches = (batch.to(self.device) for batch in torch.split(pixels, 65536))
+        return torch.cat([(self.basis.standardizer(batch) @ weights).cpu() for batch in batches])
+
+
+def _check_ranges(options: Any) -> None:  # noqa: ANN401 - Lightning's attribute dictionary
+    """Refuse options that would give a meaningless loss, naming the option."""
+    rules = {
+        "min_frequency": options.min_frequency >= 1,
+        "negatives_per_positive": options.negatives_per_positive >= 1,
+        "hard_negatives": 0 <= options.hard_negatives <= 1,
+        "candidates": options.candidates >= 1,
+        "pixels_megabytes": options.pixels_megabytes >= 1,
+        "lr": options.lr > 0,
+        "weight_decay": options.weight_decay >= 0,
+    }
+    for name, holds in rules.items():
+        if not holds:
+            raise ConfigError(
+                f"model.{name}: {getattr(options, name)} is out of range; see README.md for its help"
+            )
