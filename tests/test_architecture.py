@@ -42,6 +42,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "uibe.metrics": {"uibe.functional", "torch", "torchmetrics"},
     "uibe.data": {"uibe.functional", "uibe.modules", "uibe.errors", "torch", "numpy", "PIL", "rich"},
+    "uibe.peers": {"uibe.functional", "uibe.modules", "uibe.errors", "torch", "numpy", "sklearn", "rich"},
     "uibe.report": {
         "uibe.functional",
         "uibe.modules",

@@ -1,0 +1,1 @@
+"""Peers of the learned basis: other ways to directions, fitted on the same cached features."""
