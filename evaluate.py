@@ -8,8 +8,11 @@ from collections.abc import Sequence
 
 from jsonargparse import auto_cli
 
-from commands import export, score
+from commands import compare, export, score
+from commands.arguments import with_lists
 from uibe.errors import one_line_errors
+
+LISTS = ("--ckpt_path", "--bases", "--shares")
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -21,8 +24,10 @@ def main(args: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if args is None else list(args)
     with one_line_errors(debug="--debug" in given):
         auto_cli(
-            [score, export],
-            args=[arg for arg in given if arg != "--debug"],
+            [score, compare, export],
+            args=with_lists(
+                [arg for arg in given if arg != "--debug"], LISTS if "compare" in given[:1] else ()
+            ),
             as_positional=False,
             description=__doc__,
             prog="evaluate.py",

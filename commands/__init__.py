@@ -1,6 +1,7 @@
 """What `evaluate.py` can do with a checkpoint, a module for each command."""
 
+from commands.compare import compare
 from commands.export import export
 from commands.score import score
 
-__all__ = ["export", "score"]
+__all__ = ["compare", "export", "score"]

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import track
+from rich.console import Console
 
 from lightning_modules.checkpoint import basis_from
 from uibe.data.features import FeatureStore
 from uibe.errors import ConfigError, MismatchError
 from uibe.metrics.comparison import Basis
-from uibe.peers import PEERS, fit_peer
+from uibe.peers.fit import PEERS, PeerName, fit_peer
 from uibe.peers.store import load_detectors, load_peer, save_peer
 from uibe.peers.thresholds import learn_thresholds
 
@@ -26,6 +26,7 @@ def named_bases(
     random_seeds: int,
     seed: int,
     threshold_steps: int,
+    console: Console,
 ) -> dict[str, Basis]:
     """All bases of a comparison, those of the checkpoints first.
 
@@ -36,6 +37,7 @@ def named_bases(
         random_seeds: number of random rotations, called `random 0` and so on.
         seed: of the peers.
         threshold_steps: optimizer steps for thresholds of frozen directions.
+        console: says which basis it is about.
 
     Raises:
         ConfigError: if a name is unknown.
@@ -44,11 +46,12 @@ def named_bases(
     wanted = _expanded(names, random_seeds, seed)
     bases = _learned(checkpoints)
     device = next(store.backbone.parameters()).device
-    for name, (peer, own_seed) in track(wanted.items(), "Fitting bases", transient=True):
-        if peer.endswith(".safetensors"):
-            bases[name] = _from_file(Path(peer), store)
-        else:
+    for name, (peer, own_seed) in wanted.items():
+        console.print(f"basis    {name}", markup=False, highlight=False)
+        if peer in PEERS:
             bases[name] = _peer(peer, own_seed, store, threshold_steps)
+        else:
+            bases[name] = _from_file(Path(peer), store)
     return {name: _on(basis, device) for name, basis in bases.items()}
 
 
@@ -58,8 +61,11 @@ def _expanded(names: Sequence[str], random_seeds: int, seed: int) -> dict[str, t
     for name in names:
         if name == "random":
             wanted.update({f"random {n}": (name, seed + n) for n in range(random_seeds)})
-        elif name in PEERS or name.endswith(".safetensors"):
+        elif name in PEERS:
             wanted[name] = (name, seed)
+        elif name.endswith(".safetensors"):
+            short = Path(name).stem
+            wanted[short if short not in wanted else name] = (name, seed)
         else:
             raise ConfigError(
                 f"--bases: expected {', '.join(PEERS)} or a file basis.safetensors, got {name!r}"
@@ -75,13 +81,13 @@ def _learned(checkpoints: Mapping[str, dict[str, Any]]) -> dict[str, Basis]:
     return bases
 
 
-def _peer(name: str, seed: int, store: FeatureStore, threshold_steps: int) -> Basis:
+def _peer(name: PeerName, seed: int, store: FeatureStore, threshold_steps: int) -> Basis:
     """A peer with thresholds by UIBE's objective, from its file if it was fitted before."""
     path = _path(name, seed, store, threshold_steps)
     if path is not None and path.is_file():
         return Basis(*load_peer(path))
     peer = fit_peer(name, store, seed=seed, progress=True)
-    thresholds = learn_thresholds(peer.directions, store, steps=threshold_steps, seed=seed).thresholds
+    thresholds = learn_thresholds(peer.directions, store, threshold_steps, seed, progress=True).thresholds
     if path is not None:
         save_peer(path, peer.directions, thresholds, peer.num_pixels)
     return Basis(peer.directions, thresholds, peer.num_pixels)

@@ -75,9 +75,7 @@ def compare(
     module = module_from(first, weights).to(where)
     store = open_data(first, data or DataOptions(), module.backbone)
     names = ["natural", "random"] if bases is None else bases
-    found = named_bases(
-        checkpoints, names, store, random_seeds=random_seeds, seed=seed, threshold_steps=threshold_steps
-    )
+    found = named_bases(checkpoints, names, store, random_seeds, seed, threshold_steps, console)
     with console.status("Scoring bases"):
         scored = compare_bases(found, store, swept, replicates, seed, union)
     options: dict[str, Any] = {

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 IMPORTS: dict[str, set[str]] = {
     "train": {"lightning_modules", "datamodules", "callbacks", "uibe", "pytorch_lightning", "rich"},
     "evaluate": {"commands", "uibe.errors", "jsonargparse"},
+    "experiments": {"commands", "uibe.errors", "uibe.report", "jsonargparse", "rich"},
     "commands": {"lightning_modules", "datamodules", "uibe", "torch", "rich"},
     "lightning_modules": {"uibe", "torch", "pytorch_lightning"},
     "datamodules": {"uibe.data", "uibe.modules", "uibe.errors", "torch", "pytorch_lightning"},
@@ -70,7 +71,7 @@ MAX_FILE, MAX_FUNCTION = 300, 60
 
 def sources() -> dict[str, Path]:
     """The project's modules by dotted name."""
-    paths = [ROOT / "train.py", ROOT / "evaluate.py"]
+    paths = [ROOT / "train.py", ROOT / "evaluate.py", ROOT / "experiments.py"]
     paths += [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
     return {_dotted(path): path for path in paths}
 

@@ -41,6 +41,28 @@ def _places(bench: Bench, folder: Path) -> list[str]:
     return ["--data.root", str(write_broden(folder / "broden")), *weights, *quick(folder, "64")]
 
 
+def _imagenet(bench: Bench, folder: Path) -> list[str]:
+    # random weights in the checkpoint's place; Inception takes no smaller images
+    return [
+        "--data.root",
+        str(write_broden(folder / "broden")),
+        "--model.weights",
+        "null",
+        *quick(folder, "96"),
+    ]
+
+
+def _imagenet_normalized(bench: Bench, folder: Path) -> list[str]:
+    # with the statistics of a fresh network, nothing would be left of the signal after so many layers
+    network = torchvision.models.efficientnet_b0()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        for _ in range(20):
+            network(torch.randn(4, 3, 96, 96))
+    torch.save(network.state_dict(), folder / "efficientnet_b0.pth")
+    return [*_imagenet(bench, folder), "--model.weights", str(folder / "efficientnet_b0.pth")]
+
+
 def _folder(bench: Bench, folder: Path) -> list[str]:
     images = folder / "images" / "deeper"
     images.mkdir(parents=True)
@@ -62,6 +84,10 @@ SMALL: dict[str, tuple[Callable[[Bench, Path], list[str]], int]] = {
     "resnet18_places365_broden": (_places, 512),
     "synthetic_supervised": (_synthetic, 15),
     "efficientnet_lite0_supervised_broden": (_supervised, 2),
+    "resnet18_imagenet_broden": (_imagenet, 512),
+    "vgg16_imagenet_broden": (_imagenet, 512),
+    "efficientnet_b0_imagenet_broden": (_imagenet_normalized, 1280),
+    "inception_v3_imagenet_broden": (_imagenet, 2048),
     "image_folder": (_folder, 320),
 }
 

@@ -6,6 +6,7 @@ from typing import Any
 from uibe.functional.intervals import Interval, ScoreSamples, interval
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.metrics.comparison import Basis, Comparison, Readings, differences
+from uibe.report.markdown import signed, table
 
 __all__ = ["comparison_markdown", "comparison_rows", "differences_document"]
 
@@ -89,16 +90,16 @@ def comparison_markdown(
     ]
     parts = [
         "## Scores on the validation split, with 95% bootstrap intervals over images",
-        _table(["basis", "fitted on", *heads], scores),
+        table(["basis", "fitted on", *heads], scores),
         f"## `{reference}` minus each other basis, paired, 95% intervals (bold: 0 is outside)",
-        _table(["basis", *heads], gaps),
+        table(["basis", *heads], gaps),
     ]
     if causes:
         parts += [
             "## Where the gain over the natural basis at its quantile comes from, by firing rate",
-            _table(
+            table(
                 ["cause", *_SHOWN],
-                [[name, *(_signed(values[score]) for score in _SHOWN)] for name, values in causes.items()],
+                [[name, *(signed(*values[score]) for score in _SHOWN)] for name, values in causes.items()],
             ),
         ]
     parts.append(
@@ -130,14 +131,4 @@ def _cell(readings: Readings, reading: str, score: str) -> str:
 def _gap(one: Readings, other: Readings, reading: str, score: str) -> str:
     if reading not in one or reading not in other:
         return ""
-    return _signed(interval(getattr(one[reading], score) - getattr(other[reading], score)))
-
-
-def _signed(found: Interval) -> str:
-    text = f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
-    return f"**{text}**" if found.low > 0 or found.high < 0 else text
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return signed(*interval(getattr(one[reading], score) - getattr(other[reading], score)))

@@ -42,13 +42,16 @@ def cut_figure(scored: Comparison, share: float | None) -> Figure:
     """
     figure, axes = _panels(2)
     cuts = torch.arange(101, dtype=torch.float64) / 100
-    for place, (name, each) in enumerate(_at(scored, share).items()):
+    found = _at(scored, share)
+    highest = max(float(each.dissection.iou_val.max()) for each in found.values())
+    for place, (name, each) in enumerate(found.items()):
         curves = score_curves(each.dissection.iou_val, each.dissection.labels, cuts)
         for axis, curve in zip(axes, curves, strict=True):
             axis.plot(cuts, curve, label=name, **_style(place))
     for axis, title in zip(axes, _TITLES.values(), strict=True):
         axis.axvline(INTERPRETABLE_IOU, color="0.7", linewidth=0.8)
-        axis.set(xlim=(0, 0.6), yscale="symlog", xlabel="IoU", ylabel="number at or above it", title=title)
+        axis.set(yscale="symlog", xlabel="IoU", ylabel="number at or above it", title=title)
+        axis.set(xlim=(0, min(1.0, max(highest, 0.05) + 0.02)), ylim=(0, None))
     return _with_legend(figure, axes)
 
 

@@ -1,0 +1,94 @@
+"""Tables and figures of a comparison show its numbers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.metrics.fakes import FakeFeatures
+from tests.metrics.test_replicates import CONCEPTS, images
+from uibe.functional.intervals import interval
+from uibe.metrics.comparison import Basis, Comparison, compare, gain_by_cause, readings
+from uibe.report.comparison import comparison_markdown, comparison_rows, differences_document
+from uibe.report.comparison_figures import (
+    categories_figure,
+    cut_figure,
+    firing_figure,
+    histogram_figure,
+    save_figure,
+)
+from uibe.report.matrix import matrix_markdown
+
+BASES = {
+    "learned": Basis(
+        torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(5))).Q,
+        torch.full((4,), 0.3),
+    ),
+    "natural": Basis(torch.eye(4), num_pixels=1234),
+}
+
+
+@pytest.fixture(scope="module")
+def scored() -> Comparison:
+    return compare(BASES, FakeFeatures(CONCEPTS, images(40, 0), images(30, 1), 16), (0.005, 0.2), 50)
+
+
+def test_rows_hold_scores_intervals_and_what_chance_reaches(scored: Comparison) -> None:
+    rows = comparison_rows(scored, BASES, {0.2: 0.0})
+    assert [(row["basis"], row["thresholds"], row["share"]) for row in rows] == [
+        ("learned", "quantile", 0.005),
+        ("learned", "quantile", 0.2),
+        ("learned", "own", ""),
+        ("natural", "quantile", 0.005),
+        ("natural", "quantile", 0.2),
+    ]
+    own = scored["learned"][2]
+    assert (rows[2]["S1"], rows[2]["S1_low"], rows[2]["S1_high"]) == tuple(interval(own.samples().S1))
+    assert rows[2]["interpretable_above_random"] == ""
+    assert rows[1]["interpretable_above_random"] == int((scored["learned"][1].iou[0] > 0).sum())
+    assert rows[3]["fitted_on_pixels"] == 1234
+
+
+def test_markdown_marks_differences_that_exclude_zero(scored: Comparison) -> None:
+    read = {name: readings(several) for name, several in scored.items()}
+    causes = gain_by_cause(scored["learned"], scored["natural"])
+    text = comparison_markdown(read, "learned", {"natural": "1,234 pixels"}, causes)
+    gap = interval(read["learned"]["0.005"].S1 - read["natural"]["0.005"].S1)
+    assert f"{gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]" in text
+    assert "| natural | 1,234 pixels |" in text
+    assert "| directions |" in text
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(line.count("|") == lines[0].count("|") for line in lines[:4])
+
+
+def test_matrix_lists_every_experiment(scored: Comparison) -> None:
+    read = {name: readings(several) for name, several in scored.items()}
+    document = {"differences": differences_document("learned", read), "rows": []}
+    text = matrix_markdown({"one": document, "two": document})
+    assert "| one | natural |" in text
+    assert "| two | natural |" in text
+
+
+def test_figures_show_every_basis(scored: Comparison, tmp_path: Path) -> None:
+    figures = {
+        "firing": firing_figure(scored),
+        "cut": cut_figure(scored, 0.2),
+        "categories": categories_figure(scored, 0.2),
+        "histogram": histogram_figure(scored, None),
+    }
+    for name, figure in figures.items():
+        png, svg = save_figure(figure, tmp_path, name)
+        with Image.open(png) as picture:
+            assert picture.width > 300
+        assert svg.read_text(encoding="utf-8").startswith("<?xml")
+    for axis in figures["firing"].axes:
+        heights = axis.lines[0].get_ydata()
+        score = axis.get_ylabel()
+        expected = [float(getattr(each.samples(), score)[0]) for each in scored["learned"][:2]]
+        assert list(heights) == pytest.approx(expected)
+    assert [axis.get_title() for axis in figures["histogram"].axes] == ["learned"]
+    assert len(figures["cut"].axes[0].lines) == 3  # two bases and the customary cut
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        f"{name}.{kind}" for name in figures for kind in ("png", "svg")
+    )
