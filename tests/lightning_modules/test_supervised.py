@@ -112,6 +112,24 @@ def test_separable_concepts_are_found(planted: tuple[SupervisedModule, PlantedDa
     assert dissection.scores().interpretable == dissection.scores().unique == 3
 
 
+@pytest.mark.parametrize("standardization", ["none", "whiten"])
+def test_other_standardizations_find_them_too(standardization: str) -> None:
+    data = PlantedData()
+    module = learn(data, min_frequency=3, standardization=standardization, lr=0.03)
+    scores = binary_metrics(module.basis.detectors(), module.basis.concepts, data.features)
+    assert scores.average_precision.min() > 0.97
+    assert scores.iou.min() > 0.8
+
+
+def test_weight_decay_shrinks_weights_but_not_the_answer(
+    planted: tuple[SupervisedModule, PlantedData],
+) -> None:
+    module = learn(planted[1], min_frequency=3, weight_decay=0.1)
+    assert module.basis.weights.norm() < planted[0].basis.weights.norm()
+    scores = binary_metrics(module.basis.detectors(), module.basis.concepts, planted[1].features)
+    assert scores.average_precision.min() > 0.97
+
+
 def test_directions_have_unit_norm_and_fire_where_the_logits_are_positive(
     planted: tuple[SupervisedModule, PlantedData],
 ) -> None:
@@ -281,6 +299,18 @@ def test_resuming_ends_where_an_uninterrupted_run_does(bench: Bench, trained: Ru
     rest = fit(bench, tmp_path / "rest", *options, "--ckpt_path", first.path, "--trainer.max_epochs", "2")
     assert same_tensors(whole.state, rest.state)
     assert not same_tensors(first.state, rest.state)
+
+
+def test_without_a_cache_the_images_set_the_pace(bench: Bench, trained: Run, tmp_path: Path) -> None:
+    run = fit(bench, tmp_path, "--data.cache", "false", "--trainer.max_epochs", "1")
+    assert run.dissection["history"][0]["learned"]["S1"] > 0
+
+
+def test_resuming_needs_no_name_of_the_module(supervised: Run, bench: Bench, tmp_path: Path) -> None:
+    given = [*synthetic(bench.root, bench.cache), *quick(tmp_path), "--trainer.max_epochs", "3"]
+    run = finished(run_train(*given, "--ckpt_path", supervised.path), tmp_path)
+    assert run.checkpoint["uibe"]["module"] == "SupervisedModule"
+    assert [entry["epoch"] for entry in run.dissection["history"]] == [0, 1, 2]
 
 
 def bad_runs() -> Iterator[tuple[list[str], str]]:

@@ -119,6 +119,12 @@ def test_supervised_thresholds_come_from_train(data: FakeFeatures, detectors: De
         )
 
 
+def test_average_precision_knows_no_threshold(data: FakeFeatures, detectors: Detectors) -> None:
+    one, other = (binary_metrics(detectors, LABELS, data, READINGS[reading]) for reading in (0, 2))
+    assert torch.equal(one.average_precision, other.average_precision)
+    assert not torch.equal(one.thresholds, other.thresholds)
+
+
 def test_thresholds_at_a_score_are_strict(data: FakeFeatures) -> None:
     natural = Detectors(torch.eye(5), torch.ones(5))  # features are whole numbers: many equal 1
     scores = binary_metrics(natural, LABELS[:5], data)

@@ -64,12 +64,12 @@ def binary_metrics(
     """Precision, recall, average precision, F1 and IoU on the validation pixels (method.md section 4).
 
     A pixel is one of the layer, with the labels that `uibe.functional.pixel_labels` gives it; only images in
-    which the concept's category is annotated take part. Pixels are ranked by their distance from the
-    detector's hyperplane, `(w . x - b) / |w|`.
+    which the concept's category is annotated take part.
 
-    - `individual`: every detector by itself.
+    - `individual`: every detector by itself; pixels are ranked by `w . x`.
     - `linear-or`: the detectors of one label as one, which fires where any of them does. Its ranking is the
-      maximum of the members' distances: above zero exactly where one fires, and in one unit for all of them.
+      maximum of the members' distances from their hyperplanes, `(w . x - b) / |w|`: above zero exactly where
+      one fires, and in one unit for all of them.
     - `supervised-thresholds`: directions as they are, thresholds re-fitted for the best F1 on train.
 
     Args:
@@ -101,13 +101,8 @@ def binary_metrics(
     labels = labels.to(detectors.thresholds.device)
     if reading == "supervised-thresholds":
         detectors = Detectors(detectors.directions, _refitted(detectors, labels, data))
-    if reading == "linear-or":
-        concepts, members = torch.unique(labels, return_inverse=True)
-    else:
-        concepts, members = labels, torch.arange(len(labels), device=labels.device)
-    lengths = detectors.directions.norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
-    classifiers = _Classifiers(detectors, lengths, members, concepts)
-    return _scores(classifiers, data)
+    classifiers = _joined(detectors, labels) if reading == "linear-or" else _single(detectors, labels)
+    return _scores(classifiers, data)._replace(thresholds=detectors.thresholds.cpu())
 
 
 def segmentation_rates(counts: Counts, labels: Tensor, categories: Tensor) -> BinaryRates:
@@ -133,52 +128,71 @@ def segmentation_rates(counts: Counts, labels: Tensor, categories: Tensor) -> Bi
 
 
 class _Classifiers(NamedTuple):
-    """G classifiers made of I detectors.
+    """G classifiers made of I detectors: a pixel's rank is the largest `(w . x - offset) / length` of them.
 
     Attributes:
-        detectors: all of them.
-        lengths: `(I,)`, what to divide their margins by.
+        directions: `(I, D)`.
+        offsets: `(I,)`.
+        lengths: `(I,)`.
         members: `(I,)` int64, the classifier that each detector belongs to.
         concepts: `(G,)` int64.
+        cuts: `(G,)`, the rank above which each fires.
     """
 
-    detectors: Detectors
+    directions: Tensor
+    offsets: Tensor
     lengths: Tensor
     members: Tensor
     concepts: Tensor
+    cuts: Tensor
 
     def chunks(self, size: int) -> Iterator["_Classifiers"]:
         """The same, a few classifiers at a time."""
         for start in range(0, len(self.concepts), size):
-            own = (self.members >= start) & (self.members < start + size)
+            part, own = slice(start, start + size), (self.members >= start) & (self.members < start + size)
             yield _Classifiers(
-                Detectors(self.detectors.directions[own], self.detectors.thresholds[own]),
+                self.directions[own],
+                self.offsets[own],
                 self.lengths[own],
                 self.members[own] - start,
-                self.concepts[start : start + size],
+                self.concepts[part],
+                self.cuts[part],
             )
 
     def rank(self, features: Tensor) -> Tensor:
-        """`(G, N * H * W)`: the largest margin of each classifier's members."""
-        maps = projection_maps(features, self.detectors.directions).transpose(0, 1).flatten(1)
-        margins = (maps - self.detectors.thresholds[:, None]) / self.lengths[:, None]
+        """`(G, N * H * W)` ranks of the pixels."""
+        maps = projection_maps(features, self.directions).transpose(0, 1).flatten(1)
+        margins = (maps - self.offsets[:, None]) / self.lengths[:, None]
         ranks = margins.new_full((len(self.concepts), margins.shape[1]), -torch.inf)
         return ranks.scatter_reduce_(0, self.members[:, None].expand_as(margins), margins, "amax")
 
 
+def _single(detectors: Detectors, labels: Tensor) -> _Classifiers:
+    directions, thresholds = detectors
+    each, zeros = torch.arange(len(labels), device=labels.device), torch.zeros_like(thresholds)
+    return _Classifiers(directions, zeros, zeros + 1, each, labels, thresholds)
+
+
+def _joined(detectors: Detectors, labels: Tensor) -> _Classifiers:
+    directions, thresholds = detectors
+    concepts, members = torch.unique(labels, return_inverse=True)
+    lengths = directions.norm(dim=1).clamp(min=torch.finfo(directions.dtype).tiny)
+    cuts = thresholds.new_zeros(len(concepts))
+    return _Classifiers(directions, thresholds, lengths, members, concepts, cuts)
+
+
 def _refitted(detectors: Detectors, labels: Tensor, data: LabelledFeatures) -> Tensor:
     """Thresholds of the best F1 on the train split."""
-    each = torch.arange(len(labels), device=labels.device)
-    zeros = torch.zeros_like(detectors.thresholds)
-    projections = _Classifiers(Detectors(detectors.directions, zeros), zeros + 1, each, labels)
-    fitted = [best_f1_threshold(*pair) for pair in _columns(projections, data, "train")]
-    return torch.stack(fitted).to(detectors.thresholds)
+    columns = _columns(_single(detectors, labels), data, "train")
+    fitted = [best_f1_threshold(ranks, targets) for ranks, targets in columns]
+    return torch.stack(fitted).to(detectors.thresholds) if fitted else detectors.thresholds
 
 
 def _scores(classifiers: _Classifiers, data: LabelledFeatures) -> BinaryScores:
     counts, average = [], []
-    for ranks, targets in _columns(classifiers, data, "val"):
-        fires = ranks > 0
+    columns = _columns(classifiers, data, "val")
+    for (ranks, targets), cut in zip(columns, classifiers.cuts, strict=True):
+        fires = ranks > cut
         counts.append(torch.stack([(fires & targets).sum(), fires.sum(), targets.sum()]))
         average.append(average_precision(ranks, targets))
     found = torch.stack(counts).cpu() if counts else torch.zeros(0, 3, dtype=torch.int64)
@@ -191,7 +205,7 @@ def _scores(classifiers: _Classifiers, data: LabelledFeatures) -> BinaryScores:
         average_precision=torch.tensor(average, dtype=torch.float64),
         f1=rates.f1,
         iou=rates.iou,
-        thresholds=classifiers.detectors.thresholds.cpu(),
+        thresholds=classifiers.cuts.cpu(),
     )
 
 
@@ -199,16 +213,22 @@ def _columns(
     classifiers: _Classifiers, data: LabelledFeatures, split: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Ranks and targets of the pixels that count, one classifier after the other."""
-    total, dtype = data.num_pixels(split), classifiers.detectors.directions.dtype
-    size = max(1, _MEMORY // (max(1, total) * (dtype.itemsize + 1)))
+    total = data.num_pixels(split)
+    size = max(1, _MEMORY // (max(1, total) * (classifiers.directions.dtype.itemsize + 1)))
     for chunk in classifiers.chunks(size):
-        device = chunk.lengths.device
-        ranks = torch.empty(len(chunk.concepts), total, dtype=dtype, device=device)
-        signs = torch.empty(len(chunk.concepts), total, dtype=torch.int8, device=device)
-        _fill(ranks, signs, chunk, data, split)
-        for rank, sign in zip(ranks, signs, strict=True):
-            counts = sign >= 0
-            yield rank[counts], sign[counts] == 1
+        yield from _columns_of_chunk(chunk, data, split)  # its tensors are gone before the next chunk's come
+
+
+def _columns_of_chunk(
+    chunk: _Classifiers, data: LabelledFeatures, split: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    shape = (len(chunk.concepts), data.num_pixels(split))
+    ranks = chunk.directions.new_empty(shape)
+    signs = chunk.directions.new_empty(shape, dtype=torch.int8)
+    _fill(ranks, signs, chunk, data, split)
+    for rank, sign in zip(ranks, signs, strict=True):
+        counts = sign >= 0
+        yield rank[counts], sign[counts] == 1
 
 
 def _fill(ranks: Tensor, signs: Tensor, chunk: _Classifiers, data: LabelledFeatures, split: str) -> None:
