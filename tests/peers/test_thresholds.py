@@ -77,7 +77,7 @@ def test_thresholds_separate_concepts_that_show_from_those_that_do_not(
     data: PixelFeatures, planted: Planted
 ) -> None:
     shown = planted.pixels @ planted.directions.T > 0.5
-    learned = learn_thresholds(planted.directions, data)
+    learned = learn_thresholds(planted.directions, data, lr=3e-2)
     fires = pixels_of(data) @ learned.directions.T > learned.thresholds
     assert float((fires == shown).float().mean()) > 0.995
     assert float(fires[shown].float().mean()) > 0.98
@@ -136,6 +136,7 @@ def test_the_objective_is_that_of_a_basis() -> None:
         assert getattr(OBJECTIVE, name) == defaults[name]
     assert defaults["standardization"] == "zscore"
     assert defaults["lr_schedule"] == "cosine"
+    assert inspect.signature(learn_thresholds).parameters["lr"].default == defaults["lr"]
 
 
 @pytest.mark.parametrize("size", [16, 320, 1280])

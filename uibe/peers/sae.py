@@ -117,7 +117,7 @@ def sae(
     k: int | None = None,
     pixels: int = 100_000,
     steps: int = 2000,
-    lr: float = 1e-3,
+    lr: float | None = None,
 ) -> Peer:
     """Encoder rows of a TopK sparse autoencoder: what its latents are detected with.
 
@@ -132,7 +132,7 @@ def sae(
         k: latents that a pixel may use; null for D / 32, at least 4.
         pixels: size of the sample.
         steps: optimizer steps.
-        lr: learning rate at the start.
+        lr: learning rate at the start; null for 0.04 / sqrt(D), a fixed share of an entry of a unit row.
 
     Raises:
         ConfigError: if an argument is out of range.
@@ -150,6 +150,7 @@ def sae(
     num_features = sample.shape[1]
     latents = num_features if latents is None else latents
     k = min(max(4, num_features // 32), latents) if k is None else k
+    lr = 0.04 / num_features**0.5 if lr is None else lr
     if not 1 <= k <= latents or steps < 1:
         raise ConfigError(f"expected 1 <= k <= latents and steps from 1, got {k}, {latents} and {steps}")
     mean = sample.mean(0)

@@ -62,7 +62,7 @@ def learn_thresholds(
     seed: int = 0,
     progress: bool = False,
     pixels: int = 100_000,
-    lr: float = 3e-2,
+    lr: float = 3e-3,
     objective: Objective = OBJECTIVE,
 ) -> Detectors:
     """Learn thresholds and margin under UIBE's losses, the directions frozen (method.md section 5).
@@ -71,6 +71,9 @@ def learn_thresholds(
     direction `w` is `sd * w` there, and is brought to unit norm, as the directions of a basis are. Neither
     changes what it detects. Adam with a cosine schedule, 4096 pixels a batch.
 
+    Where directions cannot turn, the losses can be lowest for detectors that all fire nearly everywhere: many
+    more steps or a higher rate lead there, so both are as in training a basis on a small data set.
+
     Args:
         directions: `(I, D)`, raw; their lengths do not matter.
         data: features.
@@ -78,7 +81,7 @@ def learn_thresholds(
         seed: of the sample and the batches.
         progress: whether to show bars.
         pixels: size of the sample.
-        lr: learning rate at the start; ten times a basis's, as steps are fewer and nothing turns.
+        lr: learning rate at the start, a basis's.
         objective: losses and start.
 
     Returns:
