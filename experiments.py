@@ -24,7 +24,7 @@ from uibe.report.matrix import matrix_markdown, matrix_rows
 ROOT = Path(__file__).parent
 PARTS = ("data", "backbone", "layer")
 LISTS = ("--data", "--backbone", "--layer", "--bases")
-DEFAULT_BASES = ("natural", "random", "pca", "ica", "nmf", "kmeans", "sae")
+DEFAULT_BASES = ("natural", "random", "pca", "ica", "nmf", "kmeans", "sae", "supervised")
 
 
 def experiments(

@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from rich.console import Console
 
-from callbacks import DissectionCallback, FiguresCallback, SummaryCallback
+from callbacks import CriteriaCallback, DissectionCallback, FiguresCallback, SummaryCallback
 from datamodules import FeatureDataModule
 from lightning_modules.checkpoint import hyper_parameters, read_checkpoint
 from uibe.errors import one_line_errors
@@ -39,6 +39,7 @@ class TrainCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks' options, the one seed, and the default model and data."""
         parser.add_lightning_class_args(DissectionCallback, "dissection")
+        parser.add_lightning_class_args(CriteriaCallback, "criteria")
         parser.add_lightning_class_args(FiguresCallback, "figures")
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
         parser.link_arguments("seed_everything", "model.init_args.seed", compute_fn=int)

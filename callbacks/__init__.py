@@ -1,7 +1,8 @@
 """Side effects of training: metrics, pictures, tables."""
 
+from callbacks.criteria import CriteriaCallback
 from callbacks.dissection import DissectionCallback
 from callbacks.figures import FiguresCallback
 from callbacks.summary import SummaryCallback
 
-__all__ = ["DissectionCallback", "FiguresCallback", "SummaryCallback"]
+__all__ = ["CriteriaCallback", "DissectionCallback", "FiguresCallback", "SummaryCallback"]

@@ -6,10 +6,13 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from commands.bases import named_bases
+from commands.bases import Fitting, named_bases
 from commands.data import DataOptions, device_of, fingerprints, open_data
 from lightning_modules.checkpoint import hyper_parameters, module_from, read_checkpoint
+from uibe.data.features import FeatureStore
 from uibe.errors import ConfigError, MismatchError
+from uibe.functional.detectors import Detectors
+from uibe.metrics.binary import READINGS, binary_metrics
 from uibe.metrics.comparison import (
     SHARES,
     Basis,
@@ -43,8 +46,10 @@ def compare(
     replicates: int = 200,
     random_seeds: int = 5,
     threshold_steps: int = 300,
+    supervised_epochs: int = 6,
     seed: int = 0,
     union: Literal["annotated", "netdissect-lite"] = "annotated",
+    binary: bool = True,
     weights: str | None = None,
     device: str = "cpu",
 ) -> None:
@@ -62,8 +67,10 @@ def compare(
         replicates: of the bootstrap over validation images.
         random_seeds: number of random rotations.
         threshold_steps: optimizer steps for thresholds of frozen directions.
+        supervised_epochs: of the supervised basis, as long as the data's.
         seed: of the bootstrap and of the peers.
         union: rule for a detector's area.
+        binary: whether to add precision, recall, average precision, F1 and IoU on the layer's pixels.
         weights: where the backbone's weights are now, if not where they were.
         device: where to compute, `cpu` or `cuda`.
     """
@@ -73,9 +80,13 @@ def compare(
     _same_layer(first, others)
     where, folder, console = device_of(device), output_folder(out), Console(soft_wrap=True)
     module = module_from(first, weights).to(where)
-    store = open_data(first, data or DataOptions(), module.backbone)
+    datamodule = open_data(first, data or DataOptions(), module.backbone)
+    store = datamodule.features
     names = ["natural", "random"] if bases is None else bases
-    found = named_bases(checkpoints, names, store, random_seeds, seed, threshold_steps, console)
+    fitting = Fitting(
+        datamodule, hyper_parameters(first), random_seeds, seed, threshold_steps, supervised_epochs
+    )
+    found = named_bases(checkpoints, names, fitting, console)
     with console.status("Scoring bases"):
         scored = compare_bases(found, store, swept, replicates, seed, union)
     options: dict[str, Any] = {
@@ -85,13 +96,15 @@ def compare(
         "replicates": replicates,
         "random_seeds": random_seeds,
         "threshold_steps": threshold_steps,
+        "supervised_epochs": supervised_epochs,
         "seed": seed,
         "union": union,
         "backbone": hyper_parameters(first)["backbone"],
         "layer": hyper_parameters(first)["layer"],
         "fingerprints": {"weights": module.backbone.weights_sha256, **fingerprints(store)},
     }
-    console.print(_write(folder, scored, found, options), markup=False)
+    rates = _binary(scored, found, store) if binary else []
+    console.print(_write(folder, scored, found, rates, options), markup=False)
     console.print(f"written  {folder}")
 
 
@@ -115,7 +128,28 @@ def _same_layer(first: dict[str, Any], others: Sequence[dict[str, Any]]) -> None
             )
 
 
-def _write(folder: Path, scored: Comparison, bases: dict[str, Basis], options: dict[str, Any]) -> str:
+def _binary(scored: Comparison, bases: dict[str, Basis], store: FeatureStore) -> list[dict[str, Any]]:
+    """Means of the binary metrics under each reading, at own thresholds; of one random rotation."""
+    rows = []
+    for name, several in scored.items():
+        own = next((each for each in several if each.share is None), None)
+        thresholds = bases[name].thresholds
+        if own is None or thresholds is None or (name.startswith("random ") and name != "random 0"):
+            continue
+        detectors = Detectors(bases[name].directions, thresholds)
+        for reading in READINGS:
+            means = binary_metrics(detectors, own.dissection.labels, store, reading).means()
+            rows.append({"basis": name, "reading": reading, **means._asdict()})
+    return rows
+
+
+def _write(
+    folder: Path,
+    scored: Comparison,
+    bases: dict[str, Basis],
+    rates: list[dict[str, Any]],
+    options: dict[str, Any],
+) -> str:
     """All files; the Markdown is returned."""
     reference = next(iter(scored))
     random = [several for name, several in scored.items() if name.startswith("random ")]
@@ -124,7 +158,7 @@ def _write(folder: Path, scored: Comparison, bases: dict[str, Basis], options: d
     learned = any(each.share is None for each in scored[reference])
     causes = gain_by_cause(scored[reference], scored["natural"]) if learned and "natural" in scored else None
     rows = comparison_rows(scored, bases, cuts)
-    markdown = comparison_markdown(read, reference, _notes(bases), causes)
+    markdown = comparison_markdown(read, reference, _notes(bases), causes, rates)
     write_csv(folder / "compare.csv", rows)
     write_json(
         folder / "compare.json",
@@ -132,6 +166,7 @@ def _write(folder: Path, scored: Comparison, bases: dict[str, Basis], options: d
             "options": options,
             "reference": reference,
             "rows": rows,
+            "binary": rates,
             "differences": differences_document(reference, read),
             "gain_by_cause": {
                 name: {score: each._asdict() for score, each in values.items()}

@@ -11,6 +11,7 @@ from lightning_modules.checkpoint import hyper_parameters
 from uibe.data.broden import BrodenDataset, image_fingerprint, label_fingerprint
 from uibe.data.features import FeatureStore
 from uibe.errors import ConfigError
+from uibe.modules.backbone import Backbone
 
 __all__ = ["DataOptions", "device_of", "fingerprints", "open_data"]
 
@@ -49,8 +50,8 @@ def device_of(name: str) -> torch.device:
         raise ConfigError(f"--device: {name!r} cannot be used here ({reason}); try cpu") from error
 
 
-def open_data(checkpoint: dict[str, Any], overrides: DataOptions, backbone: Any) -> FeatureStore:  # noqa: ANN401
-    """The labelled features of the checkpoint's data module.
+def open_data(checkpoint: dict[str, Any], overrides: DataOptions, backbone: Backbone) -> FeatureDataModule:
+    """The checkpoint's data module, opened: its `features` are labelled.
 
     Raises:
         ConfigError: if there are no labels, or the data module is none of this project.
@@ -67,7 +68,8 @@ def open_data(checkpoint: dict[str, Any], overrides: DataOptions, backbone: Any)
         raise ConfigError(f"checkpoint: data module {name!r} is not one of {', '.join(DATA_MODULES)}")
     datamodule: FeatureDataModule = DATA_MODULES[name](**options)
     datamodule.prepare_data()
-    return datamodule.open(backbone)
+    datamodule.open(backbone)
+    return datamodule
 
 
 def fingerprints(store: FeatureStore) -> dict[str, str]:

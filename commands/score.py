@@ -43,7 +43,7 @@ def score(
     where = device_of(device)
     folder = output_folder(out)
     module = module_from(checkpoint, weights).to(where)
-    store = open_data(checkpoint, data or DataOptions(), module.backbone)
+    store = open_data(checkpoint, data or DataOptions(), module.backbone).features
     results = evaluate(module.basis.detectors(), store, protocol)
     primary, *others = results
     metrics = {

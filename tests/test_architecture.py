@@ -16,7 +16,7 @@ IMPORTS: dict[str, set[str]] = {
     "train": {"lightning_modules", "datamodules", "callbacks", "uibe", "pytorch_lightning", "rich"},
     "evaluate": {"commands", "uibe.errors", "jsonargparse"},
     "experiments": {"commands", "uibe.errors", "uibe.report", "jsonargparse", "rich"},
-    "commands": {"lightning_modules", "datamodules", "uibe", "torch", "rich"},
+    "commands": {"lightning_modules", "datamodules", "uibe", "torch", "pytorch_lightning", "rich"},
     "lightning_modules": {"uibe", "torch", "pytorch_lightning"},
     "datamodules": {"uibe.data", "uibe.modules", "uibe.errors", "torch", "pytorch_lightning"},
     "callbacks": {
@@ -43,7 +43,16 @@ IMPORTS: dict[str, set[str]] = {
     },
     "uibe.metrics": {"uibe.functional", "torch", "torchmetrics"},
     "uibe.data": {"uibe.functional", "uibe.modules", "uibe.errors", "torch", "numpy", "PIL", "rich"},
-    "uibe.peers": {"uibe.functional", "uibe.modules", "uibe.errors", "torch", "numpy", "sklearn", "rich"},
+    "uibe.peers": {
+        "uibe.functional",
+        "uibe.modules",
+        "uibe.errors",
+        "torch",
+        "numpy",
+        "sklearn",
+        "safetensors",
+        "rich",
+    },
     "uibe.report": {
         "uibe.functional",
         "uibe.modules",

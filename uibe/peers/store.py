@@ -24,7 +24,7 @@ def save_peer(path: Path, directions: Tensor, thresholds: Tensor, num_pixels: in
         DataError: if it cannot be written.
 
     Example:
-        >>> import tempfile
+        >>> import tempfile, torch
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_peer(Path(folder, "pca.safetensors"), torch.eye(2), torch.ones(2), 100)
         ...     load_peer(Path(folder, "pca.safetensors"))[2]

@@ -66,6 +66,7 @@ def comparison_markdown(
     reference: str,
     notes: Mapping[str, str],
     causes: Mapping[str, Mapping[str, Interval]] | None = None,
+    rates: Sequence[Mapping[str, Any]] = (),
     shown: Sequence[str] = ("area", "0.005", "0.05", "own"),
 ) -> str:
     """Tables in Markdown: scores, differences of the reference to the others, and where its gain comes from.
@@ -75,6 +76,7 @@ def comparison_markdown(
         reference: the basis that is compared with the others.
         notes: of each basis, for instance how many pixels it was fitted on, and its own firing rate.
         causes: from `uibe.metrics.comparison.gain_by_cause`.
+        rates: rows of binary metrics: `basis`, `reading` and means.
         shown: readings to show, those that exist.
     """
     known = [name for name in shown if any(name in each for each in readings.values())]
@@ -102,6 +104,9 @@ def comparison_markdown(
                 [[name, *(signed(*values[score]) for score in _SHOWN)] for name, values in causes.items()],
             ),
         ]
+    if rates:
+        cells = [[v if isinstance(v, str) else f"{v:.3f}" for v in row.values()] for row in rates]
+        parts += ["## Pixels of the layer as a binary classification", table(list(rates[0]), cells)]
     parts.append(
         f"*area*: mean over the logarithm of the firing rate. *own*: thresholds of the basis itself. "
         f"Customary cut of interpretable detectors: IoU > {INTERPRETABLE_IOU}."
