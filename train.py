@@ -1,8 +1,6 @@
 """Learn an interpretable basis: `python train.py`, or `python train.py fit --config configs/X.yaml`."""
 
-import logging
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +12,7 @@ from rich.console import Console
 from callbacks import CriteriaCallback, DissectionCallback, FiguresCallback, SummaryCallback
 from datamodules import FeatureDataModule
 from lightning_modules.checkpoint import hyper_parameters, read_checkpoint
+from lightning_modules.quiet import quiet
 from uibe.errors import one_line_errors
 
 BOARD = {
@@ -65,7 +64,7 @@ def main(args: Sequence[str] | None = None) -> None:
         given.insert(0, "fit")
     if args is None:
         sys.argv[1:] = given  # Lightning's launcher starts the other processes from here
-    _quiet()
+    quiet()
     with one_line_errors(debug="--debug" in given):
         last = ModelCheckpoint(filename="last", enable_version_counter=False, save_on_exception=True)
         TrainCLI(
@@ -95,18 +94,6 @@ def _say_replaced(given: Mapping[str, Any], checkpoint: dict[str, Any]) -> None:
     if differing:
         changes = ", ".join(f"{key} {given[key]!r} -> {kept[key]!r}" for key in differing)
         Console(soft_wrap=True).print(f"resuming with the checkpoint's own model options: {changes}")
-
-
-def _quiet() -> None:
-    """Leave standard error to what the user can act on."""
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # the frozen backbone must be in eval mode
-    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
-    # a resumed run has a folder of its own
-    warnings.filterwarnings("ignore", message="The dirpath has changed from")
-    # Lightning 2.6 with torch 2.9 and later: an internal call
-    warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from pytorch_lightning import Trainer
 
 from datamodules import FeatureDataModule
 from lightning_modules import SupervisedModule
+from lightning_modules.quiet import quiet
 from uibe.errors import DataError
 from uibe.functional.detectors import Detectors
 
@@ -28,6 +29,7 @@ def fit_supervised(
     """
     if not datamodule.features.has_labels:
         raise DataError("--bases supervised: the data has no labels")
+    quiet()
     module = SupervisedModule(**{name: options[name] for name in _SIZES}, seed=seed)  # type: ignore[arg-type]
     trainer = Trainer(
         max_epochs=epochs,
