@@ -27,12 +27,17 @@ SHRINK: dict[str, list[str]] = {
     "python train.py fit --data.help": [],
     "python train.py fit --ckpt_path": [*RENDER, *quick(Path("LOGS")), "--trainer.max_epochs=3"],
     "python train.py fit --config": quick(Path("LOGS"), "64"),
+    "python train.py fit --config configs/efficientnet_lite0_supervised": [
+        *quick(Path("LOGS"), "64"),
+        "--model.min_frequency=1",
+    ],
     "python train.py fit --config configs/resnet18_places365": [
         *quick(Path("LOGS"), "64"),
         *("--model.weights", "WEIGHTS"),
     ],
     "python train.py fit --config configs/synthetic": [*RENDER, *quick(Path("LOGS"))],
     "python evaluate.py": [],
+    "python evaluate.py compare": ["--replicates=5", "--random_seeds=1", "--threshold_steps=2"],
 }
 # not run here: an installation needs a network, and this is the test run already
 KNOWN = ("python -m pip install", "python -m pytest")
@@ -95,6 +100,7 @@ def test_command_runs(command: str, places: dict[str, str], tmp_path: Path) -> N
     written = [
         *tmp_path.rglob("last.ckpt"),
         *tmp_path.rglob("metrics.json"),
+        *tmp_path.rglob("compare.json"),
         *tmp_path.rglob("basis.safetensors"),
     ]
     assert bool(written) == ("help" not in command)

@@ -96,12 +96,12 @@ def score_samples(iou: Tensor, concepts: Tensor, cut: float = INTERPRETABLE_IOU)
 
 
 def interval(samples: Tensor, level: float = 0.95) -> Interval:
-    """The estimate `t` and its basic bootstrap interval, `[2 t - q_high, 2 t - q_low]` (Davison, Hinkley 1997).
+    """The estimate `t` and its basic bootstrap interval, `[2 t - q_high, 2 t - q_low]`.
 
-    S2 takes the best of a label's detectors, and the best of many is overestimated: in the data, and once
-    more in every replicate. Percentiles of the replicates would lie above the estimate, and in a simulation
-    covered the truth in half of the cases instead of 95%. Mirrored at the estimate they take the bias off,
-    so the estimate can lie above its own interval.
+    Davison and Hinkley 1997, section 5.2. S2 takes the best of a label's detectors, and the best of many is
+    overestimated: in the data, and once more in every replicate. Percentiles of the replicates would lie
+    above the estimate, and in a simulation covered the truth in half of the cases instead of 95%. Mirrored
+    at the estimate they take the bias off, so that an estimate can lie above its own interval.
 
     Args:
         samples: `(1 + B,)`, the estimate first.
