@@ -9,8 +9,9 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
+from lightning_modules.frozen import check_tensors, checked_record, record, without_backbone
 from lightning_modules.options import check_ranges, scheduled
-from uibe.errors import ConfigError, MismatchError
+from uibe.errors import ConfigError
 from uibe.functional.fused import fused_loss_sums
 from uibe.functional.losses import LossTerms, LossWeights, loss_sums, loss_terms, total_loss
 from uibe.functional.moments import Moments
@@ -20,9 +21,8 @@ from uibe.metrics.running import RunningMeans, RunningMoments
 from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
 
-__all__ = ["CHECKPOINT_FORMAT", "BasisModule"]
+__all__ = ["BasisModule"]
 
-CHECKPOINT_FORMAT = 1
 _POLISH_EVERY = 16
 _MEASURED = [
     "loss/total",
@@ -181,8 +181,7 @@ class BasisModule(LightningModule):
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - torch's signature
         """Everything but the frozen backbone, whose weights' hash is recorded instead."""
-        state = super().state_dict(*args, **kwargs)
-        return {name: tensor for name, tensor in state.items() if not name.startswith("backbone.")}
+        return without_backbone(super().state_dict(*args, **kwargs))
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:  # noqa: ANN401
         """Load the basis; only the backbone may be missing.
@@ -190,27 +189,14 @@ class BasisModule(LightningModule):
         Raises:
             MismatchError: if a tensor is missing, unknown or of another shape.
         """
-        own = self.state_dict()
-        differing = set(own) ^ set(state_dict) or {
-            name for name in own if own[name].shape != state_dict[name].shape
-        }
-        if differing:
-            raise MismatchError(
-                f"checkpoint: tensors that do not fit this basis: {', '.join(sorted(differing))}"
-            )
+        check_tensors(self.state_dict(), state_dict)
         result = super().load_state_dict(state_dict, strict=False, assign=assign)
         result.missing_keys.clear()  # the backbone's, which are no news
         return result
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record what is needed to load the checkpoint anywhere else and to refuse the wrong backbone."""
-        datamodule = getattr(self.trainer, "datamodule", None)
-        checkpoint["uibe"] = {
-            "format": CHECKPOINT_FORMAT,
-            "weights_sha256": self.backbone.weights_sha256,
-            "datamodule": type(datamodule).__name__,
-            "images": getattr(datamodule, "fingerprint", None),
-        }
+        checkpoint["uibe"] = record(self.backbone, getattr(self.trainer, "datamodule", None))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another backbone, or to go on learning on other images.
@@ -218,15 +204,7 @@ class BasisModule(LightningModule):
         Raises:
             MismatchError: if the format is newer, or weights or images differ.
         """
-        recorded = checkpoint.get("uibe")
-        if recorded is None or recorded["format"] > CHECKPOINT_FORMAT:
-            raise MismatchError("checkpoint: not one of this version of uibe; update, or train it again")
-        self.backbone.verify_weights(recorded["weights_sha256"])
-        now = getattr(getattr(self._trainer, "datamodule", None), "fingerprint", None)
-        if now is not None and now != recorded.get("images", now):
-            raise MismatchError(
-                "ckpt_path: learned on other images; give the data of that run (its config.yaml)"
-            )
+        checked_record(checkpoint, self.backbone, getattr(self._trainer, "datamodule", None))
 
     def _logits(self, pixels: Tensor) -> Tensor:
         at_base = self.hparams.fused and self.hparams.rebase_every == 1

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from lightning_modules.basis import CHECKPOINT_FORMAT, BasisModule
+from lightning_modules.basis import BasisModule
+from lightning_modules.frozen import CHECKPOINT_FORMAT
 from lightning_modules.supervised import SupervisedModule
 from uibe.errors import ConfigError, MismatchError
 from uibe.modules.basis import InterpretableBasis

@@ -8,7 +8,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Adam
 
-from lightning_modules.basis import CHECKPOINT_FORMAT
+from lightning_modules.frozen import check_tensors, checked_record, record, without_backbone
 from lightning_modules.options import scheduled
 from uibe.errors import ConfigError, MismatchError
 from uibe.functional.moments import Moments
@@ -154,8 +154,7 @@ class SupervisedModule(LightningModule):
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - torch's signature
         """Everything but the frozen backbone, whose weights' hash is recorded instead."""
-        state = super().state_dict(*args, **kwargs)
-        return {name: tensor for name, tensor in state.items() if not name.startswith("backbone.")}
+        return without_backbone(super().state_dict(*args, **kwargs))
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:  # noqa: ANN401
         """Load the detectors; only the backbone may be missing.
@@ -163,29 +162,15 @@ class SupervisedModule(LightningModule):
         Raises:
             MismatchError: if a tensor is missing, unknown or of another shape.
         """
-        own = self.state_dict()
-        differing = set(own) ^ set(state_dict) or {
-            name for name in own if own[name].shape != state_dict[name].shape
-        }
-        if differing:
-            raise MismatchError(
-                f"checkpoint: tensors that do not fit these detectors: {', '.join(sorted(differing))}"
-            )
+        check_tensors(self.state_dict(), state_dict)
         result = super().load_state_dict(state_dict, strict=False, assign=assign)
         result.missing_keys.clear()  # the backbone's, which are no news
         return result
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record what is needed to load the checkpoint anywhere else and to refuse the wrong backbone."""
-        datamodule = getattr(self.trainer, "datamodule", None)
-        checkpoint["uibe"] = {
-            "format": CHECKPOINT_FORMAT,
-            "module": type(self).__name__,
-            "weights_sha256": self.backbone.weights_sha256,
-            "datamodule": type(datamodule).__name__,
-            "images": getattr(datamodule, "fingerprint", None),
-            "concepts": list(self.basis.names),
-        }
+        extra = {"module": type(self).__name__, "concepts": list(self.basis.names)}
+        checkpoint["uibe"] = {**record(self.backbone, getattr(self.trainer, "datamodule", None)), **extra}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make room for the checkpoint's detectors; refuse another backbone's, or to go on on other images.
@@ -193,17 +178,9 @@ class SupervisedModule(LightningModule):
         Raises:
             MismatchError: if the checkpoint is of another module or newer, or weights or images differ.
         """
-        recorded = checkpoint.get("uibe")
-        if recorded is None or recorded["format"] > CHECKPOINT_FORMAT:
-            raise MismatchError("checkpoint: not one of this version of uibe; update, or train it again")
+        recorded = checked_record(checkpoint, self.backbone, getattr(self._trainer, "datamodule", None))
         if recorded.get("module") != type(self).__name__:
             raise MismatchError("ckpt_path: not a checkpoint of supervised detectors; give its own --model")
-        self.backbone.verify_weights(recorded["weights_sha256"])
-        now = getattr(getattr(self._trainer, "datamodule", None), "fingerprint", None)
-        if now is not None and now != recorded.get("images", now):
-            raise MismatchError(
-                "ckpt_path: learned on other images; give the data of that run (its config.yaml)"
-            )
         if self._trainer is None:  # otherwise `setup` did, from the data
             self.basis.resize(len(checkpoint["state_dict"]["basis.thresholds"]))
             self.basis.names = tuple(recorded["concepts"])

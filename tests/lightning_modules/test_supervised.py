@@ -363,5 +363,5 @@ def test_other_versions_backbones_and_tensors_are_refused(supervised: Run) -> No
         SupervisedModule(image_size=48).on_load_checkpoint({"uibe": {"format": 2}})
     with pytest.raises(MismatchError, match="weights have sha256"):
         SupervisedModule(image_size=48, weights=None).on_load_checkpoint(supervised.checkpoint)
-    with pytest.raises(MismatchError, match=r"do not fit these detectors: .*basis\.thresholds"):
+    with pytest.raises(MismatchError, match=r"do not fit this basis: .*basis\.thresholds"):
         SupervisedModule(image_size=48).load_state_dict(supervised.state)
