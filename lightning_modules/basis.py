@@ -20,6 +20,8 @@ from uibe.memory import keep_freed_memory
 from uibe.metrics.running import RunningMeans, RunningMoments
 from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
+from uibe.peers.interface import Features
+from uibe.peers.learned import kmeans
 
 __all__ = ["BasisModule"]
 
@@ -49,7 +51,8 @@ class BasisModule(LightningModule):
         input_range: of the input before mean and std, null for the weights' own.
         standardization: of the features, see `uibe.modules.standardizer`.
         rotation_map: from generator to rotation; `polynomial` is the fastest, and needs a moving base.
-        start: rotation to begin with.
+        start: rotation to begin with; `kmeans` is the one nearest to the directions of D clusters, which take
+            seconds to a minute to find, and is best learned from with a `start_firing` of about 0.01.
         start_firing: share of the training pixels that exceed each starting threshold; null for 0.05, or
             16 / D where that is less: from too dense a start a wide layer settles in a dense solution.
         margin: M at the start.
@@ -87,7 +90,7 @@ class BasisModule(LightningModule):
         input_range: list[float] | None = None,
         standardization: Literal["none", "zscore", "whiten"] = "zscore",
         rotation_map: Literal["polynomial", "cayley", "matrix_exp", "householder"] = "polynomial",
-        start: Literal["identity", "random", "pca"] = "identity",
+        start: Literal["identity", "random", "pca", "kmeans"] = "identity",
         start_firing: float | None = None,
         margin: float = 0.3,
         gamma: float = 2.0,
@@ -137,7 +140,7 @@ class BasisModule(LightningModule):
             return
         data = self.trainer.datamodule.features  # type: ignore[attr-defined]
         batches = _pixels_of(lambda: data.feature_batches("train"))
-        self.basis.start(self._moments(batches()), self.hparams.start, self.hparams.seed)
+        self._place(data, self._moments(batches()))
         projections, total = _Projections(self.basis, batches), data.num_pixels("train")
         self.basis.start_thresholds(column_quantiles(projections, self._start_firing(), total))
 
@@ -210,6 +213,13 @@ class BasisModule(LightningModule):
         at_base = self.hparams.fused and self.hparams.rebase_every == 1
         logits: Tensor = self.basis.tangent(pixels) if at_base else self.basis(pixels)
         return logits.to(self.basis.thresholds.dtype)  # autocast gives its own
+
+    def _place(self, data: Features, moments: Moments) -> None:
+        options = self.hparams
+        if options.start == "kmeans":
+            self.basis.start_near(moments, kmeans(data, options.seed).directions)
+        else:
+            self.basis.start(moments, options.start, options.seed)
 
     def _start_firing(self) -> float:
         given: float | None = self.hparams.start_firing

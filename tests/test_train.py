@@ -296,3 +296,13 @@ def _loss(run: Run) -> float:
 
 def _rotation(run: Run) -> torch.Tensor:
     return basis_from(run.checkpoint).rotation().detach()
+
+
+def test_a_start_from_clusters_is_repeated_by_its_seed(bench: Bench, tmp_path: Path) -> None:
+    options = ["--model.start", "kmeans", "--trainer.max_epochs", "1", "--model.start_firing", "0.02"]
+    first, second = (fit(bench, tmp_path / name, *options) for name in "ab")
+    assert same_tensors(first.state, second.state)
+    identity = fit(bench, tmp_path / "c", "--trainer.max_epochs", "1", "--model.start_firing", "0.02")
+    assert not torch.allclose(
+        first.state["basis.rotation.base"], identity.state["basis.rotation.base"], atol=0.1
+    )

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import scipy
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from uibe.functional.orthogonal import (
     ROTATION_MAPS,
     RotationMap,
     limit_angle,
+    nearest_rotation,
     orthogonality_error,
     polish,
     random_rotation,
@@ -189,3 +191,15 @@ def test_small_generators_are_not_limited() -> None:
     generator = normal(5, scale=1e-3)
     assert torch.equal(limit_angle(generator, 0.1), generator)
     assert torch.equal(limit_angle(torch.zeros(1, 1), 0.1), torch.zeros(1, 1))
+
+
+def test_the_nearest_rotation_is_the_polar_factor() -> None:
+    directions = torch.randn(7, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected, _ = scipy.linalg.polar(directions.numpy())
+    assert torch.allclose(nearest_rotation(directions), torch.from_numpy(expected))
+    known = random_rotation(7, torch.Generator().manual_seed(1))
+    found = nearest_rotation(known[:4])
+    assert torch.allclose(found[:4], known[:4])
+    assert float(orthogonality_error(found)) < 1e-12
+    with pytest.raises(ValueError, match="at most 7"):
+        nearest_rotation(torch.zeros(8, 7))

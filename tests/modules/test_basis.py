@@ -168,6 +168,18 @@ def test_every_start_is_orthonormal(kind: Standardization, start: Start) -> None
     assert float(basis.orthogonality_error()) < 1e-5
 
 
+@kinds
+def test_start_near_given_directions_finds_them_if_it_can(kind: Standardization) -> None:
+    basis, known = InterpretableBasis(D, kind), InterpretableBasis(D, kind)
+    known.start(moments(), "random", seed=3)
+    lengths = torch.linspace(0.1, 5, D)[:, None]
+    basis.start_near(moments(), lengths * known.detectors().directions)
+    torch.testing.assert_close(basis.rotation(), known.rotation(), rtol=1e-3, atol=1e-3)
+    basis.start_near(moments(), known.detectors().directions[:3])
+    assert float(basis.orthogonality_error()) < 1e-5
+    torch.testing.assert_close(basis.rotation()[:3], known.rotation()[:3], rtol=1e-3, atol=1e-3)
+
+
 def test_identity_start_is_the_natural_basis() -> None:
     basis = InterpretableBasis(D, "none")
     basis.start(moments(), "identity")

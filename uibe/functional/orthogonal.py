@@ -13,6 +13,7 @@ __all__ = [
     "ROTATION_MAPS",
     "RotationMap",
     "limit_angle",
+    "nearest_rotation",
     "orthogonality_error",
     "polish",
     "random_rotation",
@@ -141,6 +142,28 @@ def polish(directions: Tensor) -> Tensor:
         True
     """
     return 1.5 * directions - 0.5 * directions @ directions.T @ directions
+
+
+def nearest_rotation(directions: Tensor) -> Tensor:
+    """The orthonormal `(D, D)` whose rows are nearest to given ones, `U V^T` of `U S V^T` (Schoenemann 1966).
+
+    Args:
+        directions: `(I, D)`, at most D; where there are fewer, what they leave free is arbitrary.
+
+    Raises:
+        ValueError: if there are more directions than dimensions.
+
+    Example:
+        >>> nearest_rotation(torch.tensor([[2.0, 0.1], [-0.1, 1.0]])).round(decimals=2).tolist()
+        [[1.0, 0.07], [-0.07, 1.0]]
+    """
+    num, size = directions.shape
+    if num > size:
+        raise ValueError(f"expected at most {size} directions, got {num}")
+    square = torch.cat([directions.double(), directions.new_zeros(size - num, size).double()])
+    left, _, right = torch.linalg.svd(square)
+    nearest: Tensor = (left @ right).to(directions.dtype)
+    return nearest
 
 
 def orthogonality_error(directions: Tensor) -> Tensor:

@@ -10,12 +10,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from uibe.errors import ConfigError, MismatchError
 from uibe.functional.detectors import Detectors, fold, logits, projection_maps
 from uibe.functional.fused import tangent_logits
 from uibe.functional.moments import Moments, covariance
-from uibe.functional.orthogonal import RotationMap, orthogonality_error, random_rotation
+from uibe.functional.orthogonal import RotationMap, nearest_rotation, orthogonality_error, random_rotation
 from uibe.modules.rotation import STARTS, Rotation, Start
 from uibe.modules.standardizer import Standardization, Standardizer
 
@@ -109,6 +110,26 @@ class InterpretableBasis(nn.Module):
         """
         self.standardizer.fit(moments)
         self.rotation.start_from(self._start_directions(moments, start, seed))
+
+    def start_near(self, moments: Moments, directions: Tensor) -> None:
+        """Fit the standardization and place the rotation nearest to given directions; thresholds follow.
+
+        Args:
+            moments: as in `start`.
+            directions: `(I, D)` in raw feature space, at most D; their lengths do not matter.
+
+        Raises:
+            DataError: if the features are not finite or constant.
+        """
+        self.standardizer.fit(moments)
+        transform = self.standardizer.transform.double()
+        wide = directions.to(transform)
+        if transform.ndim == 2:
+            standardized = wide @ torch.linalg.pinv(transform)
+        else:
+            standardized = wide * torch.where(transform > 0, 1 / transform, 0.0)
+        standardized = F.normalize(standardized, dim=1)
+        self.rotation.start_from(nearest_rotation(standardized).to(self.thresholds))
 
     def _start_directions(self, moments: Moments, start: Start, seed: int) -> Tensor:
         if start == "identity":

@@ -14,7 +14,7 @@ from uibe.metrics.comparison import Comparison, Scored
 
 __all__ = ["categories_figure", "cut_figure", "firing_figure", "histogram_figure", "save_figure"]
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F", "#7F7F7F")
 _DASHES = ("-", "--", "-.", ":")
 _TITLES = {"S1": "S1, detectors", "S2": "S2, distinct concepts"}
 
@@ -83,7 +83,10 @@ def histogram_figure(scored: Comparison, share: float | None) -> Figure:
     highest = max(float(each.dissection.iou_val.max()) for each in found.values())
     for place, (axis, (name, each)) in enumerate(zip(axes, found.items(), strict=False)):
         axis.hist(
-            each.dissection.iou_val.numpy(), bins=30, range=(0, max(highest, 0.05)), color=_COLOURS[place % 8]
+            each.dissection.iou_val.numpy(),
+            bins=30,
+            range=(0, max(highest, 0.05)),
+            color=_COLOURS[place % len(_COLOURS)],
         )
         axis.axvline(INTERPRETABLE_IOU, color="0.4", linewidth=0.8)
         axis.set_title(name, fontsize=8)
