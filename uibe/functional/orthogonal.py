@@ -154,8 +154,8 @@ def nearest_rotation(directions: Tensor) -> Tensor:
         ValueError: if there are more directions than dimensions.
 
     Example:
-        >>> nearest_rotation(torch.tensor([[2.0, 0.1], [-0.1, 1.0]])).round(decimals=2).tolist()
-        [[1.0, 0.07], [-0.07, 1.0]]
+        >>> nearest_rotation(torch.tensor([[0.0, 3.0], [-2.0, 0.0]])).round(decimals=3).abs().tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
     """
     num, size = directions.shape
     if num > size:
