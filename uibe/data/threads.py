@@ -1,10 +1,11 @@
 """Work on many files in threads: decoders and hashes let go of Python's lock."""
 
 import os
-from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from uibe.functional.threads import in_order
 
 __all__ = ["in_threads"]
 
@@ -27,15 +28,5 @@ def in_threads(
         >>> list(in_threads(abs, [-1, 2, -3], threads=2, ahead=1))
         [1, 2, 3]
     """
-    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        yield from in_order(pool, function, items, ahead)

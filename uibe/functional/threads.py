@@ -2,12 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
 
-__all__ = ["in_threads"]
+__all__ = ["in_order", "in_threads"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,16 +37,37 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item], thread
     if threads == 1:
         yield from map(call, items)
         return
-    waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
-            for item in items:
-                waiting.append(pool.submit(call, item))
-                if len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            yield from in_order(pool, call, items, ahead=2 * threads)
         finally:
-            for future in waiting:
-                future.cancel()
             torch.set_num_threads(threads)  # threads to come start with the number that was set last
+
+
+def in_order(
+    pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Generator[Result]:
+    """Results in the order of the items, at most so many of them ahead of their use.
+
+    Args:
+        pool: computes them; what is still waiting when nobody asks any more is cancelled.
+        function: what it raises is raised at its place.
+        items: its arguments.
+        ahead: results that may wait to be taken.
+
+    Example:
+        >>> with ThreadPoolExecutor(2) as pool:
+        ...     list(in_order(pool, abs, [-1, 2, -3], ahead=1))
+        [1, 2, 3]
+    """
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
