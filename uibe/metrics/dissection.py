@@ -13,7 +13,7 @@ from uibe.functional.scores import DissectionScores, assign_labels, category_sco
 from uibe.functional.tally import Union
 from uibe.functional.threads import in_threads
 from uibe.metrics.replicates import ReplicateTally
-from uibe.metrics.tallies import Concepts, DissectionTally, LabelledFeatures, count_split, tally_split
+from uibe.metrics.tallies import LabelledFeatures, count_split, tally_split
 
 __all__ = [
     "Dissection",
@@ -137,7 +137,8 @@ def dissect_replicates(
         Dissections, and `(1 + B, I)` float64 IoU of each detector for its label; row 0 is the data itself.
     """
     train = tally_split(detectors, data, "train", union)
-    labels = {name: assign_labels(tally.counts().iou(tally.categories)) for name, tally in train.items()}
+    iou_train = {name: tally.counts().iou(tally.categories) for name, tally in train.items()}
+    labels = {name: assign_labels(each) for name, each in iou_train.items()}
     weights = poisson_weights(data.num_images("val"), replicates, seed)
 
     def make(name: str) -> ReplicateTally:
@@ -146,22 +147,15 @@ def dissect_replicates(
     val = count_split(detectors, data, "val", make)
     iou = {name: tally.replicates().cpu() for name, tally in val.items()}
     results = {
-        name: _dissection(train[name], labels[name], iou[name][0], each, data.concepts)
+        name: Dissection(
+            labels=labels[name].cpu(),
+            iou_train=iou_train[name].gather(1, labels[name][:, None])[:, 0].cpu(),
+            iou_val=iou[name][0],
+            thresholds=each.thresholds.cpu(),
+            firing_rate=train[name].counts().firing_rate().cpu(),
+            categories=data.concepts.category.cpu(),
+            category_names=tuple(data.concepts.categories),
+        )
         for name, each in detectors.items()
     }
     return results, iou
-
-
-def _dissection(
-    train: DissectionTally, labels: Tensor, iou_val: Tensor, detectors: Detectors, concepts: Concepts
-) -> Dissection:
-    counts = train.counts()
-    return Dissection(
-        labels=labels.cpu(),
-        iou_train=counts.iou(train.categories).gather(1, labels[:, None])[:, 0].cpu(),
-        iou_val=iou_val,
-        thresholds=detectors.thresholds.cpu(),
-        firing_rate=counts.firing_rate().cpu(),
-        categories=concepts.category.cpu(),
-        category_names=tuple(concepts.categories),
-    )
