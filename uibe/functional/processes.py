@@ -39,7 +39,7 @@ def global_sum(local: Tensor) -> Tensor:
 
 
 def global_sums(*locals_: Tensor) -> tuple[Tensor, ...]:
-    """Sums of tensors over all processes in one message, with the gradient that DDP turns into the global one.
+    """Sums of tensors over all processes in one message, with the gradient that DDP makes the global one.
 
     DDP averages the gradients of its W processes, each taken of a loss that all of them compute alike from
     the sums. A local part therefore counts W times: `total + W (local - local.detach())`. Value and averaged
@@ -55,7 +55,7 @@ def global_sums(*locals_: Tensor) -> tuple[Tensor, ...]:
     if world_size() == 1:
         return locals_
     totals = global_sum(torch.cat([local.flatten() for local in locals_]))
-    parts = totals.split([local.numel() for local in locals_])
+    parts = torch.split(totals, [local.numel() for local in locals_])
     return tuple(_with_gradient(part, local) for part, local in zip(parts, locals_, strict=True))
 
 
