@@ -5,6 +5,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from uibe.errors import ConfigError
 from uibe.functional.criteria import Criteria, PixelSums, criteria, pixel_sums
+from uibe.functional.processes import global_sum
 
 __all__ = ["CriteriaCallback"]
 
@@ -37,11 +38,15 @@ class CriteriaCallback(Callback):
 
     @torch.no_grad()
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule) -> Criteria:
-        data, seen, parts = trainer.datamodule.features, 0, []  # type: ignore[attr-defined]
-        for features in data.feature_batches("val" if "val" in data.splits else "train"):
-            own = features[: self.images - seen]
-            seen += len(own)
+        data = trainer.datamodule.features.share()  # type: ignore[attr-defined]
+        split = "val" if "val" in data.splits else "train"
+        seen, parts = data.first_image(split), []
+        for features in data.feature_batches(split):
+            # a process whose images all come later adds nothing, but takes part in the sum
+            own = features[: max(self.images - seen, 0)]
+            seen += len(features)
             parts.append(pixel_sums(pl_module.basis(own.permute(0, 2, 3, 1).flatten(0, 2)).float()))
-            if seen == self.images:
+            if seen >= self.images:
                 break
-        return criteria(PixelSums(*(torch.stack(each).sum(0) for each in zip(*parts, strict=True))))
+        sums = (torch.stack(each).sum(0) for each in zip(*parts, strict=True))
+        return criteria(PixelSums(*map(global_sum, sums)))

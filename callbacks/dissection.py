@@ -62,7 +62,8 @@ class DissectionCallback(Callback):
         due = self.every_n_epochs and (epoch % self.every_n_epochs == 0 or _is_last(trainer))
         if not due or not _labelled(trainer):
             return
-        data, natural = trainer.datamodule.features, self.latest.get("natural")  # type: ignore[attr-defined]
+        data = trainer.datamodule.features.share()  # type: ignore[attr-defined]
+        natural = self.latest.get("natural")
         self.detectors = pl_module.basis.detectors()
         self.latest = evaluate(self.detectors, data, self.protocol, natural)
         scores = {name: describe(dissection) for name, dissection in self.latest.items()}

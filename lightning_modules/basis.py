@@ -13,8 +13,9 @@ from lightning_modules.frozen import check_tensors, checked_record, record, with
 from lightning_modules.options import check_ranges, scheduled
 from uibe.errors import ConfigError
 from uibe.functional.fused import fused_loss_sums
-from uibe.functional.losses import LossTerms, LossWeights, loss_sums, loss_terms, total_loss
+from uibe.functional.losses import LossSums, LossTerms, LossWeights, loss_sums, loss_terms, total_loss
 from uibe.functional.moments import Moments
+from uibe.functional.processes import broadcast, global_sum, global_sums, rank, world_size
 from uibe.functional.quantiles import column_quantiles
 from uibe.memory import keep_freed_memory
 from uibe.metrics.running import RunningMeans, RunningMoments
@@ -128,6 +129,8 @@ class BasisModule(LightningModule):
     def on_fit_start(self) -> None:
         """Standardize and place rotation and thresholds, unless a checkpoint did.
 
+        In a distributed run each process looks at its own images; all begin with what the first one found.
+
         Raises:
             ConfigError: with gradient accumulation, under which the inactive-classifier term is another.
         """
@@ -139,19 +142,24 @@ class BasisModule(LightningModule):
         if bool(self.basis.started):
             return
         data = self.trainer.datamodule.features  # type: ignore[attr-defined]
-        batches = _pixels_of(lambda: data.feature_batches("train"))
+        batches = _pixels_of(lambda: data.share().feature_batches("train"))
         self._place(data, self._moments(batches()))
         projections, total = _Projections(self.basis, batches), data.num_pixels("train")
-        self.basis.start_thresholds(column_quantiles(projections, self._start_firing(), total))
+        add_up = global_sum if world_size() > 1 else None
+        thresholds = column_quantiles(projections, self._start_firing(), total, add_up=add_up)
+        self.basis.start_thresholds(thresholds)
+        broadcast(list(self.basis.state_dict().values()))
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """The weighted loss of a batch of pixels `(P, D)`, or of images `(N, 3, h, w)`."""
+        """The weighted loss of a batch of pixels `(P, D)`, or of images `(N, 3, h, w)`, of all processes."""
         pixels = _flatten(self.backbone.features(batch)) if batch.ndim == 4 else batch
         logits = self._logits(pixels)
-        sums = (fused_loss_sums if self.hparams.fused else loss_sums)(logits, self.hparams.gamma)
-        terms = loss_terms(sums, self.basis.margin, self.hparams.tau)
+        local = (fused_loss_sums if self.hparams.fused else loss_sums)(logits, self.hparams.gamma)
+        *sums, fired = global_sums(*local, _fired(logits.detach()))
+        num_pixels = sums[0]
+        terms = loss_terms(LossSums(*sums), self.basis.margin, self.hparams.tau)
         loss = total_loss(terms, self.loss_weights)
-        self._note(loss, terms, logits.detach())
+        self._note(loss, terms, fired, num_pixels)
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -200,6 +208,7 @@ class BasisModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record what is needed to load the checkpoint anywhere else and to refuse the wrong backbone."""
         checkpoint["uibe"] = record(self.backbone, getattr(self.trainer, "datamodule", None))
+        checkpoint["step_means"] = self.step_means.sums()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another backbone, or to go on learning on other images.
@@ -208,6 +217,7 @@ class BasisModule(LightningModule):
             MismatchError: if the format is newer, or weights or images differ.
         """
         checked_record(checkpoint, self.backbone, getattr(self._trainer, "datamodule", None))
+        self.step_means.go_on(checkpoint.get("step_means"))
 
     def _logits(self, pixels: Tensor) -> Tensor:
         at_base = self.hparams.fused and self.hparams.rebase_every == 1
@@ -217,7 +227,12 @@ class BasisModule(LightningModule):
     def _place(self, data: Features, moments: Moments) -> None:
         options = self.hparams
         if options.start == "kmeans":
-            self.basis.start_near(moments, kmeans(data, options.seed).directions)
+            size = self.basis.num_features
+            first = rank() == 0
+            found = kmeans(data, options.seed).directions if first else torch.empty(size, size)
+            directions = found.to(self.basis.thresholds)
+            broadcast([directions])
+            self.basis.start_near(moments, directions)
         else:
             self.basis.start(moments, options.start, options.seed)
 
@@ -232,17 +247,16 @@ class BasisModule(LightningModule):
             moments.update(pixels)
         return moments.compute()
 
-    def _note(self, loss: Tensor, terms: LossTerms, logits: Tensor) -> None:
+    def _note(self, loss: Tensor, terms: LossTerms, fired: Tensor, num_pixels: Tensor) -> None:
         # not self.log: for so many values it takes a third as long as a step over 320 channels
-        firing = torch.gt(logits, 0, out=torch.empty_like(logits)).mean(0)  # a sum of booleans is slow
         values = {
             "loss/total": loss,
             **{f"loss/{name}": term for name, term in terms._asdict().items()},
-            "detectors/firing_rate": firing.mean(),
-            "detectors/dead": (firing == 0).sum(),
+            "detectors/firing_rate": fired.mean() / num_pixels,
+            "detectors/dead": (fired == 0).sum(),
             "detectors/margin": self.basis.margin,
         }
-        self.step_means.update(values, len(logits))
+        self.step_means.update(values, num_pixels)
 
 
 class _Projections:
@@ -254,6 +268,11 @@ class _Projections:
     def __iter__(self) -> Iterator[Tensor]:
         directions = self._basis.rotation().detach()
         return (self._basis.standardizer(pixels) @ directions.T for pixels in self._batches())
+
+
+def _fired(logits: Tensor) -> Tensor:
+    """Pixels at which each detector fires, `(I,)` floating."""
+    return torch.gt(logits, 0, out=torch.empty_like(logits)).sum(0)  # a sum of booleans is slow
 
 
 def _flatten(features: Tensor) -> Tensor:

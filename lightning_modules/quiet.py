@@ -16,3 +16,5 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message="The dirpath has changed from")
     # Lightning 2.6 with torch 2.9 and later: an internal call
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    # every process logs the same: the figures are of all processes already
+    warnings.filterwarnings("ignore", message=r"It is recommended to use `self\.log\(")

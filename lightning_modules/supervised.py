@@ -12,6 +12,7 @@ from lightning_modules.frozen import check_tensors, checked_record, record, with
 from lightning_modules.options import scheduled
 from uibe.errors import ConfigError, MismatchError
 from uibe.functional.moments import Moments
+from uibe.functional.processes import global_sums, rank, sizes
 from uibe.functional.supervised import Mining, choose_negatives, logistic_loss, prior_thresholds
 from uibe.metrics.labelled_pixels import LabelledPixels, gather_pixels, image_frequencies
 from uibe.metrics.running import RunningMeans, RunningMoments
@@ -30,7 +31,7 @@ class SupervisedModule(LightningModule):
     IBD (Zhou et al., ECCV 2018), method.md section 5: the peer that every basis learned without labels is
     compared with. Pixels and labels of the train split are kept in memory. The data module's pixels carry no
     labels: each of its batches sets the number of labelled pixels of a step, and with `passes_per_epoch` the
-    number of steps.
+    number of steps. In a distributed run the processes share the pixels of a step; each of them keeps all.
 
     Args:
         backbone: `torchvision:NAME`, `timm:NAME` or an import path to a callable.
@@ -94,6 +95,7 @@ class SupervisedModule(LightningModule):
         self.basis = LinearDetectors(self.backbone.num_features, standardization=standardization)
         self.step_means = RunningMeans(["loss/total"])
         self.mining = Mining(negatives_per_positive, hard_negatives, candidates)
+        self._broken_off: dict[str, Any] | None = None
 
     def setup(self, stage: str) -> None:
         """Choose the concepts, gather their pixels, and begin; a checkpoint's tensors come afterwards.
@@ -114,25 +116,28 @@ class SupervisedModule(LightningModule):
         thresholds = prior_thresholds(self.pool.signs, self.mining.per_positive)
         self.basis.start(self._moments(data), concepts, names, thresholds)
 
+    def on_train_start(self) -> None:
+        """Take up an epoch that was broken off: mine what its start had mined."""
+        if self._broken_off is not None:
+            self._mine(self._broken_off["mined_with"].to(self.device))
+            self.used = self._broken_off["used"]
+
     def on_train_epoch_start(self) -> None:
         """Mine negatives and shuffle, by seed and epoch alone, so that a resumed run does the same."""
-        seed = self.hparams.seed * 2**20 + self.current_epoch
-        generator = torch.Generator().manual_seed(seed)
-        self.chosen = (self.pool.signs == 1) | self._negatives(self.pool, generator)
-        self.concept_weights = len(self.chosen) / self.chosen.sum(0).clamp(min=1)
-        self.order = torch.randperm(len(self.chosen), generator=generator)
-        self.used = 0
+        self._mine(self.basis.weights.detach().clone())
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """The logistic loss of as many labelled pixels as the batch has."""
         height, width = self.backbone.feature_size
-        size = len(batch) * (height * width if batch.ndim == 4 else 1)
-        rows = self.order[torch.arange(self.used, self.used + size) % len(self.order)]
-        self.used += size
+        shares = sizes(len(batch) * (height * width if batch.ndim == 4 else 1), self.device)
+        size, total, start = shares[rank()], sum(shares), self.used + sum(shares[: rank()])
+        rows = self.order[torch.arange(start, start + size) % len(self.order)]
+        self.used += total
         pixels, signs, chosen = (part[rows].to(self.device) for part in (*self.pool, self.chosen))
-        logits = self.basis(pixels).float()
-        loss = logistic_loss(logits, signs, chosen, self.concept_weights.to(self.device))
-        self.step_means.update({"loss/total": loss}, size)
+        logits = self.basis(pixels).to(self.basis.thresholds.dtype)  # autocast gives its own
+        local = logistic_loss(logits, signs, chosen, self.concept_weights.to(logits))
+        [loss] = global_sums(local * size / total)
+        self.step_means.update({"loss/total": loss}, total)
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -171,6 +176,8 @@ class SupervisedModule(LightningModule):
         """Record what is needed to load the checkpoint anywhere else and to refuse the wrong backbone."""
         extra = {"module": type(self).__name__, "concepts": list(self.basis.names)}
         checkpoint["uibe"] = {**record(self.backbone, getattr(self.trainer, "datamodule", None)), **extra}
+        checkpoint["step_means"] = self.step_means.sums()
+        checkpoint["epoch_so_far"] = {"mined_with": self.mined_with.cpu(), "used": self.used}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make room for the checkpoint's detectors; refuse another backbone's, or to go on on other images.
@@ -184,6 +191,8 @@ class SupervisedModule(LightningModule):
         if self._trainer is None:  # otherwise `setup` did, from the data
             self.basis.resize(len(checkpoint["state_dict"]["basis.thresholds"]))
             self.basis.names = tuple(recorded["concepts"])
+        self.step_means.go_on(checkpoint.get("step_means"))
+        self._broken_off = checkpoint.get("epoch_so_far")
 
     def _frequent(self, data: LabelledFeatures) -> Tensor:
         positive, negative = image_frequencies(data)
@@ -203,22 +212,28 @@ class SupervisedModule(LightningModule):
             moments.update(features.permute(0, 2, 3, 1).flatten(0, 2).cpu())
         return moments.compute()
 
+    def _mine(self, weights: Tensor) -> None:
+        """Choose the epoch's negatives and order by detectors' `weights`, `(I, D)` in standardized space."""
+        self.mined_with, self.used = weights, 0
+        generator = torch.Generator().manual_seed(self.hparams.seed * 2**20 + self.current_epoch)
+        self.chosen = (self.pool.signs == 1) | self._negatives(self.pool, weights, generator)
+        self.concept_weights = len(self.chosen) / self.chosen.sum(0).clamp(min=1)
+        self.order = torch.randperm(len(self.chosen), generator=generator)
+
     @torch.no_grad()
-    def _negatives(self, pool: LabelledPixels, generator: torch.Generator) -> Tensor:
+    def _negatives(self, pool: LabelledPixels, weights: Tensor, generator: torch.Generator) -> Tensor:
         chosen = torch.zeros_like(pool.signs, dtype=torch.bool)
         for first in range(0, chosen.shape[1], _SCORED):
-            part = slice(first, first + _SCORED)
-            scores = self._scores(pool.pixels, part)
+            scores = self._scores(pool.pixels, weights[first : first + _SCORED])
             for column, score in enumerate(scores.unbind(1), first):
                 signs = pool.signs[:, column]
                 chosen[:, column] = choose_negatives(score, signs, self.mining, generator)
         return chosen
 
-    def _scores(self, pixels: Tensor, part: slice) -> Tensor:
-        """What ranks the pixels for some detectors, `(P, n)`: their logits, but for the thresholds."""
-        weights = self.basis.weights[part].T
+    def _scores(self, pixels: Tensor, weights: Tensor) -> Tensor:
+        """What ranks the pixels for n detectors, `(P, n)`: their logits, but for the thresholds."""
         batches = (batch.to(self.device) for batch in torch.split(pixels, 65536))
-        return torch.cat([(self.basis.standardizer(batch) @ weights).cpu() for batch in batches])
+        return torch.cat([(self.basis.standardizer(batch) @ weights.T).cpu() for batch in batches])
 
 
 def _check_ranges(options: Any) -> None:  # noqa: ANN401 - Lightning's attribute dictionary

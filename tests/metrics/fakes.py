@@ -42,6 +42,9 @@ class FakeFeatures:
     def num_images(self, split: str) -> int:
         return len(self.splits[split].features)
 
+    def first_image(self, split: str) -> int:
+        return 0
+
     def feature_batches(self, split: str) -> Iterator[Tensor]:
         self.unlabelled_passes.append(split)
         yield from self.splits[split].features.split(self.batch_size)

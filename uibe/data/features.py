@@ -1,8 +1,9 @@
 """Features and labels of a set of images at one layer, from a cache or straight from the backbone."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
 from PIL import Image
@@ -16,6 +17,7 @@ from uibe.data.index import LabelTable
 from uibe.data.label_cache import LabelCache
 from uibe.data.pixels import DEFAULT_BUDGET, PixelBatchSampler, PixelDataset, RowBatchSampler
 from uibe.errors import DataError
+from uibe.functional.processes import rank, world_size
 from uibe.modules.backbone import Backbone
 
 __all__ = ["FeatureStore"]
@@ -51,7 +53,8 @@ class _CachedRows(Dataset[Tensor]):
 class FeatureStore:
     """Features of the splits of a data set, and labels where it has them.
 
-    Implements `uibe.metrics.tallies.LabelledFeatures`. Everything is yielded on the backbone's device.
+    Implements `uibe.metrics.tallies.LabelledFeatures`. Everything is yielded on the backbone's device. Every
+    process of a distributed run reads the whole splits, unless it asks for its `share`.
 
     Args:
         images: all images, in the order of the cache's rows.
@@ -73,6 +76,19 @@ class FeatureStore:
     ) -> None:
         self.images, self.splits, self.backbone, self.cache = images, splits, backbone, cache
         self.batch_size, self.num_workers = batch_size, num_workers
+        self._rank, self._processes = 0, 1
+        self._part: Self | None = None
+
+    def share(self) -> Self:
+        """The same features, of which this process of a distributed run reads its own images alone.
+
+        The processes' images follow each other; their numbers differ by one at most. Numbers of images and
+        pixels stay those of the whole split. With one process, these are the features themselves.
+        """
+        if self._part is None:
+            self._part = copy(self)  # kept, as it keeps its labels
+            self._part._rank, self._part._processes = rank(), world_size()
+        return self if world_size() == 1 else self._part
 
     @property
     def concepts(self) -> LabelTable:
@@ -107,6 +123,11 @@ class FeatureStore:
         """Number of images of a split."""
         return len(self.rows(split))
 
+    def first_image(self, split: str) -> int:
+        """How many images of a split come before those that are read here."""
+        own = torch.arange(len(self.rows(split))).tensor_split(self._processes)[self._rank]
+        return int(own[0])
+
     def feature_batches(self, split: str) -> Iterator[Tensor]:
         """`(N, D, H, W)` batches in the order of the rows."""
         for inputs in self._loader(self._inputs(split), split):
@@ -127,7 +148,7 @@ class FeatureStore:
         """Shuffled pixels `(P, D)` from the cache, or shuffled images `(N, 3, h, w)` without one.
 
         Args:
-            pixels_per_batch: P.
+            pixels_per_batch: P, over all processes.
             passes: how often an epoch goes over all pixels.
             seed: of the order.
             budget: bytes of cached features to keep in memory, see `uibe.data.windows`.
@@ -142,11 +163,15 @@ class FeatureStore:
                 passes=passes,
                 windows=pixels.windows,
                 ahead=pixels.advise,
+                num_replicas=world_size(),
+                rank=rank(),
             )
             return self._shuffled(pixels, sampler)
         height, width = self.backbone.feature_size
         images_per_batch = max(1, pixels_per_batch // (height * width))
-        sampler = PixelBatchSampler(len(rows), images_per_batch, seed=seed, passes=passes)
+        sampler = PixelBatchSampler(
+            len(rows), images_per_batch, seed=seed, passes=passes, num_replicas=world_size(), rank=rank()
+        )
         return self._shuffled(_ImageRows(self.images, rows), sampler)
 
     def image(self, row: int) -> Image.Image:
@@ -167,11 +192,14 @@ class FeatureStore:
         return DataLoader(data, batch_size=None, sampler=self._sampler(split), num_workers=self.num_workers)
 
     def _sampler(self, split: str) -> RowBatchSampler:
-        return RowBatchSampler(range(len(self.rows(split))), self.batch_size)
+        rows = range(len(self.rows(split)))
+        return RowBatchSampler(rows, self.batch_size, num_replicas=self._processes, rank=self._rank)
 
     def _features(self, inputs: Tensor) -> Tensor:
-        inputs = inputs.to(next(self.backbone.parameters()).device)
-        return inputs if self.cache is not None else self.backbone.features(inputs)
+        weights = next(self.backbone.parameters())
+        if self.cache is not None:
+            return inputs.to(weights.device)
+        return self.backbone.features(inputs.to(weights)).float()  # as a cache would give them
 
     @cached_property
     def _labels(self) -> LabelCache:

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-__all__ = ["barrier", "broadcast", "global_sum", "global_sums", "rank", "shared_text", "world_size"]
+__all__ = [
+    "barrier",
+    "broadcast",
+    "global_sum",
+    "global_sums",
+    "rank",
+    "shared_text",
+    "sizes",
+    "world_size",
+]
 
 
 def world_size() -> int:
@@ -57,6 +66,22 @@ def global_sums(*locals_: Tensor) -> tuple[Tensor, ...]:
     totals = global_sum(torch.cat([local.flatten() for local in locals_]))
     parts = torch.split(totals, [local.numel() for local in locals_])
     return tuple(_with_gradient(part, local) for part, local in zip(parts, locals_, strict=True))
+
+
+def sizes(local: int, device: torch.device) -> list[int]:
+    """The number that each process gives, in the order of the processes.
+
+    Args:
+        local: this process's number.
+        device: of the message, the one that the process computes on.
+
+    Example:
+        >>> sizes(3, torch.device("cpu"))
+        [3]
+    """
+    numbers = torch.zeros(world_size(), dtype=torch.int64, device=device)
+    numbers[rank()] = local
+    return [int(number) for number in global_sum(numbers)]
 
 
 def broadcast(tensors: Sequence[Tensor]) -> None:

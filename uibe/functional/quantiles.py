@@ -7,7 +7,7 @@ the result are found from counts, the highest first, in several passes.
 """
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -30,7 +30,13 @@ def merge_largest(largest: Tensor | None, values: Tensor, keep: int) -> Tensor:
     return merged.topk(min(keep, merged.shape[1]), dim=1).values
 
 
-def column_quantiles(batches: Iterable[Tensor], share: float, total: int, memory: int = _MEMORY) -> Tensor:
+def column_quantiles(
+    batches: Iterable[Tensor],
+    share: float,
+    total: int,
+    memory: int = _MEMORY,
+    add_up: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """For each column the value that a share of all rows exceeds, number `floor(share * P) + 1` from the top.
 
     At most `floor(share * P)` rows lie strictly above it; NetDissect's threshold is `share=0.005`.
@@ -39,9 +45,11 @@ def column_quantiles(batches: Iterable[Tensor], share: float, total: int, memory
     Args:
         batches: `(p, I)` floating tensors.
         share: in `[0, 1)`.
-        total: `P`, the number of rows of all batches together.
+        total: `P`, the number of rows of all batches together, those of other processes included.
         memory: bytes for the largest values; if they need more, the batches are read several times, unless
             they are an iterator, which ends with its first pass.
+        add_up: sums a tensor over the processes that have a part of the rows each, and at least one;
+            `uibe.functional.processes.global_sum`, or None if the rows are all here. Only counts are sent.
 
     Returns:
         `(I,)`, of the dtype of the batches.
@@ -58,33 +66,43 @@ def column_quantiles(batches: Iterable[Tensor], share: float, total: int, memory
     keep, largest = int(share * total) + 1, None
     memory = memory if iter(batches) is not batches else sys.maxsize
     waiting: list[Tensor] = []
-    for values in _checked(batches, total):
+    for values in _checked(batches, total, add_up):
         if keep * values.shape[1] * values.element_size() > memory:
-            return _from_counts(batches, keep, total)
+            return _from_counts(lambda: _checked(batches, total, add_up), keep, add_up)
         waiting.append(values.T)
         # as many at once as are kept, or the time would grow with the square of the rows
         if sum(each.shape[1] for each in waiting) >= keep:
             largest, waiting = merge_largest(largest, torch.cat(waiting, 1), keep), []
     if waiting:
         largest = merge_largest(largest, torch.cat(waiting, 1), keep)
-    return torch.empty(0) if largest is None else largest[:, -1].contiguous()
+    if largest is None:
+        return torch.empty(0)
+    # no value that is not among the largest of its process can be among those of all
+    return largest[:, -1].contiguous() if add_up is None else _from_counts(lambda: [largest.T], keep, add_up)
 
 
-def _checked(batches: Iterable[Tensor], total: int) -> Iterator[Tensor]:
+def _checked(
+    batches: Iterable[Tensor], total: int, add_up: Callable[[Tensor], Tensor] | None
+) -> Iterator[Tensor]:
     """One pass over the batches."""
-    rows = 0
+    rows, device = 0, torch.device("cpu")
     for values in batches:
+        device = values.device
         if values.isnan().any():
             raise ValueError("expected finite values to take a quantile of, got NaN")
         rows += len(values)
         yield values
+    if add_up is not None:
+        rows = int(add_up(torch.tensor(rows, device=device)))
     if rows != total:
         raise ValueError(f"expected {total} rows to take a quantile of, got {rows}")
 
 
-def _from_counts(batches: Iterable[Tensor], keep: int, total: int) -> Tensor:
+def _from_counts(
+    batches: Callable[[], Iterable[Tensor]], keep: int, add_up: Callable[[Tensor], Tensor] | None
+) -> Tensor:
     """The value number `keep` from the top of each column, in memory that depends on neither number."""
-    first = next(iter(batches))
+    first = next(iter(batches()))
     floats, integers = _WIDE if first.dtype == torch.float64 else _NARROW
     rank = torch.full((first.shape[1], 1), keep, device=first.device)
     # the least that the bits so far, as a number, can be followed by
@@ -92,10 +110,11 @@ def _from_counts(batches: Iterable[Tensor], keep: int, total: int) -> Tensor:
     found = lowest
     for shift in reversed(range(0, torch.iinfo(integers).bits, _BITS)):
         counts = torch.zeros(first.shape[1], 2**_BITS, dtype=torch.int64, device=first.device)
-        for values in _checked(batches, total):
+        for values in batches():
             digit = (_ordered(values.T.to(floats).view(integers)) >> shift).long() - lowest
             inside = (digit >= 0) & (digit < 2**_BITS)
             counts.scatter_add_(1, digit.clamp(0, 2**_BITS - 1), inside.long())
+        counts = counts if add_up is None else add_up(counts)
         above = counts.flip(1).cumsum(1).flip(1)  # how many have this digit or a larger one
         digit = (above >= rank).sum(1, keepdim=True) - 1
         rank = rank - (above - counts).gather(1, digit)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from uibe.functional.detectors import Detectors, projection_maps
 from uibe.functional.intervals import poisson_weights
+from uibe.functional.processes import global_sum, world_size
 from uibe.functional.quantiles import column_quantiles
 from uibe.functional.scores import DissectionScores, assign_labels, category_scores, dissection_scores
 from uibe.functional.tally import Union
@@ -78,7 +79,7 @@ def quantile_thresholds(data: LabelledFeatures, directions: Tensor, quantile: fl
     NetDissect takes the quantile over the whole data set; labels and thresholds come from the train
     split here, so that the validation split takes no part in choosing anything.
     """
-    return column_quantiles(_TrainPixels(data, directions), quantile, data.num_pixels("train"))
+    return _quantiles(_TrainPixels(data, directions), quantile, data.num_pixels("train"))
 
 
 def sweep_thresholds(data: LabelledFeatures, directions: Tensor, shares: Sequence[float]) -> list[Tensor]:
@@ -87,7 +88,12 @@ def sweep_thresholds(data: LabelledFeatures, directions: Tensor, shares: Sequenc
     total = data.num_pixels("train")
     if total * len(directions) * directions.element_size() <= _PROJECTIONS:
         pixels = list(pixels)
-    return [column_quantiles(pixels, share, total) for share in shares]
+    return [_quantiles(pixels, share, total) for share in shares]
+
+
+def _quantiles(pixels: Iterable[Tensor], share: float, total: int) -> Tensor:
+    """Over the pixels of all processes."""
+    return column_quantiles(pixels, share, total, add_up=global_sum if world_size() > 1 else None)
 
 
 def with_quantile_thresholds(data: LabelledFeatures, directions: Tensor, quantile: float) -> Detectors:
@@ -136,8 +142,10 @@ def dissect_replicates(
     Returns:
         Dissections, and `(1 + B, I)` float64 IoU of each detector for its label; row 0 is the data itself.
     """
-    train = tally_split(detectors, data, "train", union)
-    iou_train = {name: tally.counts().iou(tally.categories) for name, tally in train.items()}
+    train = {name: tally.counts() for name, tally in tally_split(detectors, data, "train", union).items()}
+    iou_train = {
+        name: counts.iou(data.concepts.category.to(counts.labelled.device)) for name, counts in train.items()
+    }
     labels = {name: assign_labels(each) for name, each in iou_train.items()}
     weights = poisson_weights(data.num_images("val"), replicates, seed)
 
@@ -152,7 +160,7 @@ def dissect_replicates(
             iou_train=iou_train[name].gather(1, labels[name][:, None])[:, 0].cpu(),
             iou_val=iou[name][0],
             thresholds=each.thresholds.cpu(),
-            firing_rate=train[name].counts().firing_rate().cpu(),
+            firing_rate=train[name].firing_rate().cpu(),
             categories=data.concepts.category.cpu(),
             category_names=tuple(data.concepts.categories),
         )

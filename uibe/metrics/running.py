@@ -74,8 +74,10 @@ class RunningMeans(Metric):
         self.add_state("totals", torch.zeros(len(names), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("num_pixels", torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, values: Mapping[str, Tensor], num_pixels: int) -> None:
+    def update(self, values: Mapping[str, Tensor], num_pixels: int | Tensor) -> None:
         """Add the values of a batch, each of shape `()`.
+
+        In a distributed run every process adds the same: values and number of the whole batch.
 
         Raises:
             KeyError: if a quantity is missing.
@@ -83,7 +85,16 @@ class RunningMeans(Metric):
         self.totals += (
             torch.stack([values[name].detach().to(self.totals) for name in self.names]) * num_pixels
         )
-        self.num_pixels += num_pixels
+        self.num_pixels += torch.as_tensor(num_pixels).to(self.num_pixels)
+
+    def sums(self) -> dict[str, Tensor]:
+        """What was added up so far, for a checkpoint."""
+        return {"totals": self.totals.clone(), "num_pixels": self.num_pixels.clone()}
+
+    def go_on(self, sums: dict[str, Tensor] | None) -> None:
+        """Add to what `sums` gave earlier; None, or sums of nothing, change nothing."""
+        if sums is not None and bool(sums["num_pixels"] > 0):
+            self.merge_state(sums)
 
     def compute(self) -> dict[str, Tensor]:
         """The means, each of shape `()`, NaN before the first batch."""

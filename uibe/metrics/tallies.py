@@ -38,17 +38,23 @@ class Concepts(Protocol):
 
 
 class LabelledFeatures(Protocol):
-    """Features and labels of the splits `train` and `val`, readable any number of times."""
+    """Features and labels of the splits `train` and `val`, readable any number of times.
+
+    In a distributed run each process reads its own images, one after the other, and the counts are summed.
+    """
 
     @property
     def concepts(self) -> Concepts:
         """The concepts that the labels name."""
 
     def num_pixels(self, split: str) -> int:
-        """Number of feature pixels of a split."""
+        """Number of feature pixels of a split, over all processes."""
 
     def num_images(self, split: str) -> int:
-        """Number of images of a split."""
+        """Number of images of a split, over all processes."""
+
+    def first_image(self, split: str) -> int:
+        """How many images of a split come before those of this process."""
 
     def feature_batches(self, split: str) -> Iterable[Tensor]:
         """`(N, D, H, W)` batches."""
@@ -203,7 +209,8 @@ def count_split(
         finally:
             free.append(worker)
 
-    for _ in in_threads(count, _parts(data.labelled_batches(split)), threads):
+    parts = _parts(data.labelled_batches(split), data.first_image(split))
+    for _ in in_threads(count, parts, threads):
         pass
     first, *others = (worker.counters for worker in workers)
     for name, counter in first.items():
@@ -241,8 +248,7 @@ class _Worker(Generic[AnyCounter]):
                 self.counters[name].update(maps, each.thresholds, counts, part.first)
 
 
-def _parts(batches: Iterable[tuple[Tensor, Sequence[Labels]]]) -> Iterator[_Part]:
-    seen = 0
+def _parts(batches: Iterable[tuple[Tensor, Sequence[Labels]]], seen: int) -> Iterator[_Part]:
     for features, labels in batches:
         for start in range(0, len(labels), _IMAGES):
             part = slice(start, start + _IMAGES)

@@ -1,0 +1,108 @@
+"""`train.py` on several processes learns what it learns on one, logs and draws the same."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.running import Bench, Outcome, Run, finished, quick, run_train, synthetic
+
+pytestmark = pytest.mark.distributed
+ROOT = Path(__file__).parents[2]
+DEVICES = ["--trainer.accelerator", "cpu", "--trainer.precision", "64-true"]
+# neither images nor batches can be divided evenly by 2 or 3
+SIZES = ["--data.num_train", "25", "--data.num_val", "11", "--data.pixels_per_batch", "499"]
+DRAWN = ["--figures.detectors", "2", "--figures.images", "2"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
+
+
+@pytest.fixture(scope="module")
+def own_bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A set whose images no number of processes divides."""
+    folder = tmp_path_factory.mktemp("uneven")
+    return Bench(folder / "set", folder / "cache", folder / "runs")
+
+
+def options(bench: Bench, runs: Path, *extra: str | Path) -> list[str]:
+    """Of a fit in float64, where sums in another order differ by 1e-16."""
+    return [*synthetic(bench.root, bench.cache), *quick(runs), *SIZES, *DEVICES, *DRAWN, *map(str, extra)]
+
+
+def alone(bench: Bench, runs: Path, *extra: str) -> Run:
+    """The fit of one process, in this one."""
+    return finished(run_train(*options(bench, runs, *extra)), runs)
+
+
+def several(bench: Bench, runs: Path, number: int, *extra: str, torchrun: bool = False) -> Run:
+    """The same fit in several processes, started by torchrun or by Lightning."""
+    command = [*TORCHRUN, str(number)] if torchrun else []
+    strategy = ["--trainer.devices", str(number), "--trainer.strategy", "ddp"]
+    arguments = options(bench, runs, *strategy, *extra)
+    done = subprocess.run(
+        [sys.executable, *command, str(ROOT / "train.py"), "fit", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+        check=False,
+    )
+    return finished(Outcome(done.returncode, done.stdout, done.stderr), runs)
+
+
+def assert_same(left: Run, right: Run) -> None:
+    """Weights to 1e-10, scores and pictures as well."""
+    torch.testing.assert_close(left.state, right.state, rtol=1e-10, atol=1e-10)
+    assert left.dissection["history"] == right.dissection["history"]
+    assert left.checkpoint["global_step"] == right.checkpoint["global_step"] > 4
+    logs = [EventAccumulator(str(run.folder), {"images": 0, "scalars": 0}).Reload() for run in (left, right)]
+    for kind in ("scalars", "images"):
+        assert logs[0].Tags()[kind] == logs[1].Tags()[kind]
+    for tag in logs[0].Tags()["scalars"]:
+        # thresholds start at pixels' own values, and rounding has a say in whether those fire at step 0
+        accuracy = 1e-3 if tag == "detectors/firing_rate" else 1e-6  # the board keeps float32
+        values = [[point.value for point in log.Scalars(tag)] for log in logs]
+        assert values[0] == pytest.approx(values[1], rel=accuracy, abs=1e-9), tag
+    for tag in logs[0].Tags()["images"]:
+        pictures = [[image.encoded_image_string for image in log.Images(tag)] for log in logs]
+        assert pictures[0] == pictures[1], tag
+
+
+@pytest.fixture(scope="module")
+def reference(own_bench: Bench) -> Run:
+    """One process."""
+    return alone(own_bench, own_bench.runs)
+
+
+@pytest.mark.parametrize(("number", "torchrun"), [(2, True), (3, False)])
+def test_same_as_one_process(
+    own_bench: Bench, reference: Run, tmp_path: Path, number: int, torchrun: bool
+) -> None:
+    run = several(own_bench, tmp_path, number, torchrun=torchrun)
+    assert_same(reference, run)
+    assert run.outcome.out.count("S1 and S2 on the validation split") == 1  # one process speaks
+    assert "sync_dist" not in run.outcome.err
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ("--data.cache", "false", "--data.pixels_per_batch", "180"),
+        ("--model.start", "kmeans", "--model.standardization", "whiten", "--model.fused", "false"),
+        ("--model", "lightning_modules.SupervisedModule", "--model.min_frequency", "1"),
+    ],
+    ids=["uncached", "kmeans", "supervised"],
+)
+def test_same_as_one_process_in_other_settings(
+    own_bench: Bench, reference: Run, tmp_path: Path, extra: tuple[str, ...]
+) -> None:
+    one = alone(own_bench, tmp_path / "one", *extra)
+    assert_same(one, several(own_bench, tmp_path / "two", 2, *extra))
+
+
+def test_more_processes_than_images_are_refused(own_bench: Bench, reference: Run, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="cannot be shared by 2 processes"):
+        several(own_bench, tmp_path, 2, "--data.pixels_per_batch", "1")
