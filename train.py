@@ -2,18 +2,28 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from pytorch_lightning import LightningModule
-from pytorch_lightning.callbacks import ModelCheckpoint
+import yaml
+from jsonargparse import Namespace
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.plugins.io import CheckpointIO
 from rich.console import Console
 
-from callbacks import CriteriaCallback, DissectionCallback, FiguresCallback, SummaryCallback
+from callbacks import (
+    CriteriaCallback,
+    DissectionCallback,
+    FiguresCallback,
+    RunCheckpoint,
+    SummaryCallback,
+)
 from datamodules import FeatureDataModule
 from lightning_modules.checkpoint import hyper_parameters, read_checkpoint
+from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.quiet import quiet
-from uibe.errors import one_line_errors
+from lightning_modules.resume import run_to_resume
+from uibe.errors import ConfigError, one_line_errors
 
 BOARD = {
     "class_path": "pytorch_lightning.loggers.TensorBoardLogger",
@@ -40,6 +50,13 @@ class TrainCLI(LightningCLI):
         parser.add_lightning_class_args(DissectionCallback, "dissection")
         parser.add_lightning_class_args(CriteriaCallback, "criteria")
         parser.add_lightning_class_args(FiguresCallback, "figures")
+        parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
+        parser.add_argument(
+            "--resume",
+            type=Literal["auto"] | None,
+            help="auto: go on with the newest run below the logger's folder that has the same options, "
+            "wherever it was stopped, or begin one",
+        )
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
         parser.link_arguments("seed_everything", "model.init_args.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "data.init_args.shuffle_seed", compute_fn=int)
@@ -48,9 +65,31 @@ class TrainCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Read a given checkpoint before Lightning does, which would answer a wrong one with a traceback."""
         super().parse_arguments(parser, args)
-        path = self.config[self.config.subcommand].get("ckpt_path")
+        options = self.config[self.config.subcommand]
+        if options.resume:
+            self._resume(parser, options)
+        path = options.get("ckpt_path")
         if path and path not in SEARCHED:
-            _say_replaced(self.config[self.config.subcommand]["model"]["init_args"], read_checkpoint(path))
+            _say_replaced(options["model"]["init_args"], read_checkpoint(path))
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401 - Lightning's signature
+        """With checkpoints that are whole or not there, unless another way of writing them is asked for."""
+        given = self.config_init[self.config_init.subcommand].trainer.plugins or []
+        plugins = given if isinstance(given, list) else [given]
+        other = any(isinstance(plugin, CheckpointIO) for plugin in plugins)
+        return super().instantiate_trainer(
+            plugins=plugins if other else [*plugins, AtomicCheckpointIO()], **kwargs
+        )
+
+    def _resume(self, parser: LightningArgumentParser, options: Namespace) -> None:
+        if options.get("ckpt_path"):
+            raise ConfigError("--resume and --ckpt_path: give one of them")
+        whole = yaml.safe_load(parser.dump(self.config, skip_none=False))
+        found = run_to_resume(whole[self.config.subcommand])
+        if found is not None:
+            Console(soft_wrap=True).print(f"going on with {found.checkpoint}", highlight=False)
+            options["ckpt_path"] = str(found.checkpoint)
+            options["trainer"]["logger"]["init_args"]["version"] = found.version
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -66,7 +105,6 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.argv[1:] = given  # Lightning's launcher starts the other processes from here
     quiet()
     with one_line_errors(debug="--debug" in given):
-        last = ModelCheckpoint(filename="last", enable_version_counter=False, save_on_exception=True)
         TrainCLI(
             LightningModule,
             FeatureDataModule,
@@ -81,7 +119,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 "log_every_n_steps": 1,
                 "enable_model_summary": False,
                 "logger": BOARD,
-                "callbacks": [SummaryCallback(), last],
+                "callbacks": [SummaryCallback()],
             },
             args=None if args is None else given,
         )

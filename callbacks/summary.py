@@ -72,7 +72,8 @@ def _history(trainer: Trainer) -> list[dict[str, Any]]:
 
 def _checkpoint(trainer: Trainer) -> Path | None:
     paths = [
-        getattr(call, "last_model_path", "") or call.best_model_path for call in trainer.checkpoint_callbacks
+        getattr(call, "last_model_path", "") or getattr(call, "best_model_path", "")
+        for call in trainer.checkpoint_callbacks
     ]
     written = [Path(path) for path in paths if path]
     return written[-1] if written else None

@@ -13,11 +13,20 @@ ROOT = Path(__file__).parents[1]
 # From a module, by its longest matching name, to the modules of this project and the third parties it may
 # import. Nothing points up, and the shells do not know each other. Itself and the standard library are free.
 IMPORTS: dict[str, set[str]] = {
-    "train": {"lightning_modules", "datamodules", "callbacks", "uibe", "pytorch_lightning", "rich"},
+    "train": {
+        "lightning_modules",
+        "datamodules",
+        "callbacks",
+        "uibe",
+        "pytorch_lightning",
+        "jsonargparse",
+        "yaml",
+        "rich",
+    },
     "evaluate": {"commands", "uibe.errors", "jsonargparse"},
     "experiments": {"commands", "uibe.errors", "uibe.report", "jsonargparse", "rich"},
     "commands": {"lightning_modules", "datamodules", "uibe", "torch", "pytorch_lightning", "rich"},
-    "lightning_modules": {"uibe", "torch", "pytorch_lightning"},
+    "lightning_modules": {"uibe", "torch", "pytorch_lightning", "yaml"},
     "datamodules": {"uibe.data", "uibe.modules", "uibe.errors", "torch", "pytorch_lightning"},
     "callbacks": {
         "uibe.functional",

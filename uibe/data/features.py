@@ -15,6 +15,7 @@ from uibe.data.cache import FeatureCache
 from uibe.data.images import ImageFolderDataset
 from uibe.data.index import LabelTable
 from uibe.data.label_cache import LabelCache
+from uibe.data.loading import ResumableLoader
 from uibe.data.pixels import DEFAULT_BUDGET, PixelBatchSampler, PixelDataset, RowBatchSampler
 from uibe.errors import DataError
 from uibe.functional.processes import rank, world_size
@@ -180,8 +181,13 @@ class FeatureStore:
 
     def _shuffled(self, data: Dataset[Tensor], sampler: PixelBatchSampler) -> DataLoader[Tensor]:
         on_gpu = next(self.backbone.parameters()).device.type == "cuda"
-        return DataLoader(
-            data, batch_size=None, sampler=sampler, num_workers=self.num_workers, pin_memory=on_gpu
+        return ResumableLoader(
+            data,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            pin_memory=on_gpu,
+            generator=torch.Generator(),  # or each pass would draw a number from the global state
         )
 
     def _inputs(self, split: str) -> Dataset[Tensor]:
@@ -189,7 +195,13 @@ class FeatureStore:
         return _CachedRows(self.cache, rows) if self.cache is not None else _ImageRows(self.images, rows)
 
     def _loader(self, data: Dataset[Any], split: str) -> DataLoader[Any]:
-        return DataLoader(data, batch_size=None, sampler=self._sampler(split), num_workers=self.num_workers)
+        return DataLoader(
+            data,
+            batch_size=None,
+            sampler=self._sampler(split),
+            num_workers=self.num_workers,
+            generator=torch.Generator(),
+        )
 
     def _sampler(self, split: str) -> RowBatchSampler:
         rows = range(len(self.rows(split)))

@@ -7,7 +7,7 @@ Lightning leaves such samplers alone, while it would wrap any other one in a pad
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, cast
 
 import numpy as np
@@ -111,6 +111,9 @@ class PixelBatchSampler(DistributedSampler[Tensor]):
         num_replicas: number of processes.
         rank: this process, in [0, num_replicas).
 
+    Attributes:
+        first: number of the batch that an epoch begins with, 0 unless it was broken off before.
+
     Raises:
         ConfigError: an argument is too small, or a batch is too small to give every process a pixel.
         ValueError: `rank` is not in [0, num_replicas).
@@ -146,6 +149,7 @@ class PixelBatchSampler(DistributedSampler[Tensor]):
         self.num_pixels = num_pixels
         self.batch_size = batch_size
         self.passes = passes
+        self.first = 0
         self._windows = windows or Windows(num_pixels, 1, num_pixels, 1)
         self._ahead = ahead
         if self._windows.num_pixels != num_pixels:
@@ -156,7 +160,7 @@ class PixelBatchSampler(DistributedSampler[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yield this process's share of each batch: int64 positions in [0, num_pixels)."""
-        for batch in self._global_batches():
+        for batch in islice(self._global_batches(), self.first, None):
             # A copy: sending a slice to a worker would put the whole permutation into shared memory.
             yield batch.tensor_split(self.num_replicas)[self.rank].clone()
 

@@ -1,0 +1,138 @@
+"""The checkpoint from which a run goes on as if it had never stopped."""
+
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+
+from callbacks.signals import Interrupted, StopSignals
+from uibe.errors import ConfigError
+from uibe.functional.processes import global_sum, world_size
+
+__all__ = ["RunCheckpoint"]
+
+_log = logging.getLogger(__name__)
+_ASK_EVERY = 8  # steps between questions to the other processes
+
+
+class RunCheckpoint(Checkpoint):
+    """Keep `last.ckpt`, written at the end of each epoch and now and then within, and `previous.ckpt`.
+
+    SIGINT (Ctrl-C), SIGTERM and SIGUSR1 (SLURM's warning of a preemption) end the run after the current step
+    with a checkpoint of it, and with exit code 128 + the signal's number. With several processes each signal
+    is heard by all of them, within 8 steps.
+
+    Args:
+        every_minutes: between checkpoints within an epoch; 0 for none.
+        every_steps: likewise, in optimizer steps.
+
+    Raises:
+        ConfigError: if a number is negative.
+    """
+
+    def __init__(self, every_minutes: float = 10.0, every_steps: int = 0) -> None:
+        if every_minutes < 0 or every_steps < 0:
+            raise ConfigError("checkpoint: expected every_minutes >= 0 and every_steps >= 0")
+        self.every_minutes, self.every_steps = every_minutes, every_steps
+        self.last_model_path = ""
+        self._folder = Path()
+        self._signals = StopSignals()
+        self._saved_at = 0.0
+        self._progress: dict[str, Any] | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the folder, `checkpoints` beside the logs; a collective."""
+        self._folder = Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints"
+        if (self._folder / "last.ckpt").is_file():
+            self.last_model_path = str(self._folder / "last.ckpt")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen to signals from now on; Lightning does not any more."""
+        self._signals.install()
+        self._saved_at = time.monotonic()
+        if self._progress is not None:
+            # Lightning forgets a loader's place when the length of the run was asked for before
+            trainer.train_dataloader.load_state_dict(self._progress["loader"])  # type: ignore[union-attr]
+            torch.set_rng_state(self._progress["random_state"])
+            self._progress = None
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401
+        """Save, if it is due, and stop, if a signal asks for it; the end of the epoch does both anyway."""
+        if trainer.is_last_batch:
+            return
+        step, number = trainer.global_step, 0
+        if world_size() == 1 or step % _ASK_EVERY == 0:
+            number = self._signals.received(pl_module.device)
+        if number or (self.every_steps and step % self.every_steps == 0) or self._is_late(trainer, pl_module):
+            self._save(trainer)
+        self._stop(trainer, number)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, and stop, if a signal asks for it and the run is not over."""
+        self._save(trainer)
+        if trainer.current_epoch + 1 != trainer.max_epochs:
+            self._stop(trainer, self._signals.received(pl_module.device))
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        self._signals.restore()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the signals back; the state within a step is not worth keeping."""
+        self._signals.restore()
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the place in the epoch, and torch's random state: modules of others may draw from it."""
+        loader = trainer.train_dataloader.state_dict()  # type: ignore[union-attr]
+        checkpoint["progress"] = {"loader": loader, "random_state": torch.get_rng_state()}
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Go on there when training starts."""
+        self._progress = checkpoint.get("progress")
+
+    def _is_late(self, trainer: Trainer, pl_module: LightningModule) -> bool:
+        if not self.every_minutes or trainer.global_step % _ASK_EVERY:
+            return False
+        late = time.monotonic() - self._saved_at >= 60 * self.every_minutes
+        # clocks differ, but all processes must save
+        return bool(global_sum(torch.tensor(int(late), device=pl_module.device)))
+
+    def _save(self, trainer: Trainer) -> None:
+        path = self._folder / "last.ckpt"
+        if trainer.is_global_zero:
+            _keep_previous(path, self._folder / "previous.ckpt")
+        trainer.save_checkpoint(path)
+        self.last_model_path, self._saved_at = str(path), time.monotonic()
+
+    def _stop(self, trainer: Trainer, number: int) -> None:
+        if number:
+            if trainer.is_global_zero:
+                _log.warning(
+                    "stopped after step %d; go on with --ckpt_path %s or --resume auto",
+                    trainer.global_step,
+                    self.last_model_path,
+                )
+            raise Interrupted(number)
+
+
+def _keep_previous(path: Path, previous: Path) -> None:
+    """Give a file a second name, which stays when the first one is written anew; nothing is half there."""
+    if not path.is_file():
+        return
+    partial = previous.with_name(f"{previous.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(path, partial)
+    except OSError:  # a file system without second names
+        shutil.copyfile(path, partial)
+    partial.replace(previous)

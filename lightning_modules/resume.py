@@ -1,0 +1,80 @@
+"""Finding the run that a command line belongs to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from lightning_modules.checkpoint import read_checkpoint
+from uibe.errors import MismatchError
+
+__all__ = ["Found", "run_to_resume"]
+
+# what decides the result; where the data lies and on how many processes it is learned do not
+_DECISIVE = ("seed_everything", "model", "data", "dissection")
+_LIMITS = ("max_epochs", "max_steps", "limit_train_batches", "precision", "gradient_clip_val")
+_PLACES = ("root", "cache_dir", "num_workers", "shuffle_megabytes", "batch_size")
+
+
+class Found(NamedTuple):
+    """A run to go on with.
+
+    Attributes:
+        checkpoint: its newest sound checkpoint.
+        version: name of its folder, for the logger.
+    """
+
+    checkpoint: Path
+    version: str
+
+
+def run_to_resume(options: Mapping[str, Any]) -> Found | None:
+    """The newest run with the same options that has a sound checkpoint; None if there is none.
+
+    A run is a folder that the logger of `options` writes to, with the `config.yaml` of its command line. Two
+    runs are the same if model, data, seed, dissection and length are, wherever the data lies. Of a run the
+    newest checkpoint that can be read is taken, `previous.ckpt` if `last.ckpt` is damaged.
+
+    Args:
+        options: of a command line, as `config.yaml` holds them.
+    """
+    logger = options["trainer"]["logger"]
+    places = logger.get("init_args", {}) if isinstance(logger, Mapping) else {}
+    if "save_dir" not in places:
+        return None
+    runs = Path(places["save_dir"]) / places.get("name", "lightning_logs")
+    for checkpoint in sorted(runs.glob("*/checkpoints/*.ckpt"), key=_age):
+        folder = checkpoint.parents[1]
+        if _decisive(_options_of(folder)) == _decisive(options) and _sound(checkpoint):
+            return Found(checkpoint, folder.name)
+    return None
+
+
+def _age(path: Path) -> tuple[float, str]:
+    return -path.stat().st_mtime, path.name
+
+
+def _options_of(folder: Path) -> Mapping[str, Any]:
+    try:
+        read = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return read if isinstance(read, Mapping) else {}
+
+
+def _decisive(options: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = {name: options.get(name) for name in _DECISIVE}
+    trainer = options.get("trainer") or {}
+    data = dict(chosen["data"] or {})
+    arguments = data.get("init_args") or {}
+    data["init_args"] = {name: value for name, value in arguments.items() if name not in _PLACES}
+    return {**chosen, "data": data, "trainer": {name: trainer.get(name) for name in _LIMITS}}
+
+
+def _sound(path: Path) -> bool:
+    try:
+        read_checkpoint(path)
+    except MismatchError:
+        return False
+    return True
