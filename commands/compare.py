@@ -8,6 +8,7 @@ from rich.console import Console
 
 from commands.bases import Fitting, named_bases
 from commands.data import DataOptions, device_of, fingerprints, open_data
+from commands.processes import alone
 from lightning_modules.checkpoint import hyper_parameters, module_from, read_checkpoint
 from uibe.data.features import FeatureStore
 from uibe.errors import ConfigError, MismatchError
@@ -74,6 +75,7 @@ def compare(
         weights: where the backbone's weights are now, if not where they were.
         device: where to compute, `cpu` or `cuda`.
     """
+    alone("compare")
     swept = _checked(shares, replicates, random_seeds)
     checkpoints = {path: read_checkpoint(path) for path in ckpt_path}
     first, *others = checkpoints.values()

@@ -2,6 +2,7 @@
 
 from rich.console import Console
 
+from commands.processes import alone
 from lightning_modules.checkpoint import basis_from, hyper_parameters, read_checkpoint
 from uibe.report.files import output_folder
 
@@ -17,6 +18,7 @@ def export(ckpt_path: str, out: str) -> None:
         ckpt_path: checkpoint that train.py wrote.
         out: folder for the file.
     """
+    alone("export")
     checkpoint = read_checkpoint(ckpt_path)
     options = hyper_parameters(checkpoint)
     path = output_folder(out) / "basis.safetensors"

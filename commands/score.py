@@ -1,12 +1,17 @@
 """Labels and scores of a checkpoint's detectors."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
-from commands.data import DataOptions, device_of, fingerprints, open_data
+from commands.data import DataOptions, fingerprints, open_data
+from commands.processes import together
 from lightning_modules.checkpoint import module_from, read_checkpoint
 from uibe.errors import ConfigError
+from uibe.functional.processes import rank
+from uibe.metrics.dissection import Dissection
 from uibe.metrics.protocol import EvaluationProtocol, curves, describe, evaluate
 from uibe.report.files import detector_rows, output_folder, write_csv, write_json
 from uibe.report.tables import score_table
@@ -26,7 +31,8 @@ def score(
 ) -> None:
     """Label and score the detectors; write `metrics.json` and `detectors.csv`, print a table.
 
-    Without options the evaluation is the one of training, and so are its digits.
+    Without options the evaluation is the one of training, and so are its digits. `torchrun --nproc_per_node 3
+    evaluate.py score ...` divides the images among three processes, with the same digits.
 
     Args:
         ckpt_path: checkpoint that train.py wrote.
@@ -40,25 +46,39 @@ def score(
     """
     checkpoint = read_checkpoint(ckpt_path)
     protocol = protocol_of(checkpoint, thresholds, quantile, union)
-    where = device_of(device)
     folder = output_folder(out)
-    module = module_from(checkpoint, weights).to(where)
-    store = open_data(checkpoint, data or DataOptions(), module.backbone).features
-    results = evaluate(module.basis.detectors(), store, protocol)
+    with together(device) as where:
+        module = module_from(checkpoint, weights).to(where)
+        store = open_data(checkpoint, data or DataOptions(), module.backbone).features
+        results = evaluate(module.basis.detectors(), store.share(), protocol)
+        if rank() == 0:
+            about = {
+                "epoch": checkpoint["epoch"],
+                "backbone": module.hparams.backbone,
+                "layer": module.hparams.layer,
+                "fingerprints": {"weights": module.backbone.weights_sha256, **fingerprints(store)},
+            }
+            _write(folder, results, protocol, store.concepts.names, about)
+
+
+def _write(
+    folder: Path,
+    results: dict[str, Dissection],
+    protocol: EvaluationProtocol,
+    concepts: Sequence[str],
+    about: dict[str, Any],
+) -> None:
     primary, *others = results
     metrics = {
         **describe(results[primary]),
         "thresholds": primary,
         "quantile": protocol.quantile,
         "union": protocol.union,
-        "epoch": checkpoint["epoch"],
-        "backbone": module.hparams.backbone,
-        "layer": module.hparams.layer,
-        "fingerprints": {"weights": module.backbone.weights_sha256, **fingerprints(store)},
+        **about,
         "curves": curves(results[primary]),
         "others": {name: describe(results[name]) for name in others},
     }
-    write_csv(folder / "detectors.csv", detector_rows(results[primary], store.concepts.names))
+    write_csv(folder / "detectors.csv", detector_rows(results[primary], concepts))
     write_json(folder / "metrics.json", metrics)
     console = Console(soft_wrap=True)
     console.print(score_table({name: describe(result) for name, result in results.items()}))

@@ -29,13 +29,25 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on bytes that are no checkpoint, the unpickler fails in any way
         reason = (str(error).splitlines() or ["unreadable"])[0]
-        raise MismatchError(f"{path}: damaged or no checkpoint ({reason}); take an earlier one") from error
+        raise MismatchError(f"{path}: damaged or no checkpoint ({reason}); {_instead_of(path)}") from error
     recorded = checkpoint.get("uibe") if isinstance(checkpoint, dict) else None
     if recorded is None:
         raise MismatchError(f"{path}: not a checkpoint of this project; give one that train.py wrote")
     if recorded["format"] > CHECKPOINT_FORMAT:
         raise MismatchError(f"{path}: format {recorded['format']} is newer than this version's; update uibe")
     return dict(checkpoint)
+
+
+def _instead_of(path: Path) -> str:
+    """What to take for a damaged checkpoint."""
+    previous = path.with_name("previous.ckpt")
+    if path == previous or not previous.is_file():
+        return "take an earlier one"
+    try:
+        read_checkpoint(previous)
+    except MismatchError:
+        return "take an earlier one"
+    return f"take {previous}, the one before it"
 
 
 def hyper_parameters(checkpoint: dict[str, Any], which: str = "hyper_parameters") -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""A callback that sends its own process a signal, as a scheduler would."""
+"""Callbacks that do to a run what schedulers and full disks do."""
 
 import os
+import resource
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-__all__ = ["SignalAt"]
+__all__ = ["FullDisk", "SignalAt"]
 
 
 class SignalAt(Callback):
@@ -20,3 +21,21 @@ class SignalAt(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.current_epoch == self.epoch:
             os.kill(os.getpid(), self.number)
+
+
+class FullDisk(Callback):
+    """Let no file grow beyond some bytes from the end of an epoch on, as a full disk would."""
+
+    def __init__(self, epoch: int, num_bytes: int) -> None:
+        self.epoch, self.num_bytes = epoch, num_bytes
+        self.before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch == self.epoch:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.num_bytes, self.before[1]))
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, self.before)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, self.before)

@@ -1,5 +1,6 @@
 """A run that was stopped and goes on is the run that never was, bit for bit."""
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -73,3 +74,113 @@ def test_supervised_run_stopped_within_an_epoch(bench: Bench, tmp_path: Path) ->
     never = finished(run_train(*options(bench, tmp_path / "a", *SUPERVISED)), tmp_path / "a")
     stopped = broken_off(bench, tmp_path / "b", stopping(signal.SIGTERM, 6), *SUPERVISED)
     assert_same(never, stopped)
+
+
+def test_full_disk_leaves_the_last_good_checkpoint(bench: Bench, whole: Run, tmp_path: Path) -> None:
+    full = '[{"class_path": "tests.interrupting.FullDisk", "init_args": {"epoch": 1, "num_bytes": 50000}}]'
+    outcome = run_train(*options(bench, tmp_path), "--trainer.callbacks", full)
+    folder = tmp_path / "uibe" / "version_0" / "checkpoints"
+    assert outcome.code == 1
+    assert f"error: {folder / 'last.ckpt'}: the checkpoint cannot be written" in outcome.err
+    assert "File too large" in outcome.err
+    assert "--resume auto" in outcome.err
+    assert sorted(path.name for path in folder.iterdir()) == ["last.ckpt", "previous.ckpt"]
+    assert_same(whole, finished(run_train(*options(bench, tmp_path), "--resume", "auto"), tmp_path))
+
+
+def damage(path: Path) -> None:
+    """Cut a file short."""
+    content = path.read_bytes()
+    path.unlink()  # or the file's second name would be cut too
+    path.write_bytes(content[: len(content) // 2])
+
+
+def test_truncated_checkpoint_is_refused_and_the_one_before_offered(
+    bench: Bench, whole: Run, tmp_path: Path
+) -> None:
+    run_train(*options(bench, tmp_path), *stopping(signal.SIGTERM, 6))
+    folder = tmp_path / "uibe" / "version_0" / "checkpoints"
+    damage(folder / "last.ckpt")
+    refused = run_train(*options(bench, tmp_path), "--ckpt_path", str(folder / "last.ckpt"))
+    assert refused.code == 1
+    assert f"{folder / 'last.ckpt'}: damaged" in refused.err
+    assert f"take {folder / 'previous.ckpt'}, the one before it" in refused.err
+    again = run_train(*options(bench, tmp_path), "--resume", "auto")
+    assert f"going on with {folder / 'previous.ckpt'}" in again.out
+    assert_same(whole, finished(again, tmp_path))
+
+
+def test_two_damaged_checkpoints_begin_a_new_run(bench: Bench, whole: Run, tmp_path: Path) -> None:
+    run_train(*options(bench, tmp_path), *stopping(signal.SIGTERM, 6))
+    for name in ("last", "previous"):
+        damage(tmp_path / "uibe" / "version_0" / "checkpoints" / f"{name}.ckpt")
+    refused = run_train(
+        *options(bench, tmp_path), "--ckpt_path", str(tmp_path / "uibe/version_0/checkpoints/last.ckpt")
+    )
+    assert "take an earlier one" in refused.err
+    again = finished(run_train(*options(bench, tmp_path), "--resume", "auto"), tmp_path)
+    assert again.folder.name == "version_1"
+    assert_same(whole, again)
+
+
+def test_resume_takes_the_run_with_the_same_options(bench: Bench, whole: Run, tmp_path: Path) -> None:
+    run_train(*options(bench, tmp_path), *stopping(signal.SIGTERM, 6))
+    other = run_train(*options(bench, tmp_path, "--model.lr", "0.01"), *stopping(signal.SIGTERM, 2))
+    assert other.code == 128 + signal.SIGTERM
+    again = run_train(*options(bench, tmp_path), "--resume", "auto")
+    assert f"going on with {tmp_path / 'uibe' / 'version_0'}" in again.out
+    new = run_train(*options(bench, tmp_path, "--model.lr", "0.02"), "--resume", "auto")
+    assert "going on" not in new.out
+    assert finished(new, tmp_path).folder.name == "version_2"
+
+
+def test_finished_run_is_not_repeated(bench: Bench, tmp_path: Path) -> None:
+    first = finished(run_train(*options(bench, tmp_path), "--resume", "auto"), tmp_path)
+    written = first.path.stat().st_mtime_ns
+    again = finished(run_train(*options(bench, tmp_path), "--resume", "auto"), tmp_path)
+    assert again.folder == first.folder
+    assert again.path.stat().st_mtime_ns == written
+    assert "S1 and S2 on the validation split" in again.outcome.out
+
+
+def test_resume_and_ckpt_path_exclude_each_other(bench: Bench, whole: Run, tmp_path: Path) -> None:
+    outcome = run_train(*options(bench, tmp_path), "--resume", "auto", "--ckpt_path", str(whole.path))
+    assert outcome.code == 1
+    assert "--resume and --ckpt_path: give one of them" in outcome.err
+
+
+def test_other_batches_within_an_epoch_are_refused(bench: Bench, tmp_path: Path) -> None:
+    run_train(*options(bench, tmp_path), *stopping(signal.SIGTERM, 6))
+    path = tmp_path / "uibe" / "version_0" / "checkpoints" / "last.ckpt"
+    outcome = run_train(*options(bench, tmp_path, "--data.pixels_per_batch", "300"), "--ckpt_path", str(path))
+    assert outcome.code == 1
+    assert "written within an epoch of 4 batches of 700" in outcome.err
+
+
+def test_data_may_lie_elsewhere_now(bench: Bench, whole: Run, tmp_path: Path) -> None:
+    run_train(*options(bench, tmp_path), *stopping(signal.SIGTERM, 6))
+    moved = tmp_path / "moved"
+    shutil.copytree(bench.root, moved)
+    arguments = options(bench, tmp_path, "--data.root", str(moved), "--data.cache_dir", str(tmp_path / "c"))
+    again = run_train(*arguments, "--resume", "auto")
+    assert "going on with" in again.out
+    assert_same(whole, finished(again, tmp_path))
+
+
+def test_checkpoint_in_every_so_many_steps(bench: Bench, tmp_path: Path) -> None:
+    outcome = run_train(
+        *options(bench, tmp_path, "--checkpoint.every_steps", "3"),
+        "--trainer.callbacks",
+        '[{"class_path": "tests.interrupting.FullDisk", "init_args": {"epoch": 0, "num_bytes": 50000}}]',
+    )
+    assert outcome.code == 1  # step 4 ends the epoch, and is the first that cannot be kept
+    kept = torch.load(tmp_path / "uibe" / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert kept["global_step"] == 3
+    assert kept["progress"]["loader"] == {"given": 3, "batches": 4, "batch_size": 700}
+
+
+@pytest.mark.parametrize("option", ["--checkpoint.every_steps", "--checkpoint.every_minutes"])
+def test_negative_intervals_are_refused(bench: Bench, tmp_path: Path, option: str) -> None:
+    outcome = run_train(*options(bench, tmp_path), option, "-1")
+    assert outcome.code != 0
+    assert "every_steps >= 0" in outcome.err
