@@ -84,7 +84,7 @@ class TrainCLI(LightningCLI):
     def _resume(self, parser: LightningArgumentParser, options: Namespace) -> None:
         if options.get("ckpt_path"):
             raise ConfigError("--resume and --ckpt_path: give one of them")
-        whole = yaml.safe_load(parser.dump(self.config, skip_none=False))
+        whole = yaml.safe_load(parser.dump(self.config))
         found = run_to_resume(whole[self.config.subcommand])
         if found is not None:
             Console(soft_wrap=True).print(f"going on with {found.checkpoint}", highlight=False)

@@ -9,7 +9,13 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from lightning_modules.frozen import check_tensors, checked_record, record, without_backbone
+from lightning_modules.frozen import (
+    check_tensors,
+    checked_record,
+    follow_precision,
+    record,
+    without_backbone,
+)
 from lightning_modules.options import check_ranges, scheduled
 from uibe.errors import ConfigError
 from uibe.functional.fused import fused_loss_sums
@@ -201,6 +207,7 @@ class BasisModule(LightningModule):
             MismatchError: if a tensor is missing, unknown or of another shape.
         """
         check_tensors(self.state_dict(), state_dict)
+        follow_precision(self.basis, state_dict, self._trainer)
         result = super().load_state_dict(state_dict, strict=False, assign=assign)
         result.missing_keys.clear()  # the backbone's, which are no news
         return result

@@ -91,7 +91,7 @@ def basis_from(checkpoint: dict[str, Any]) -> InterpretableBasis | LinearDetecto
         basis.names = tuple(checkpoint["uibe"]["concepts"])
     else:
         basis = InterpretableBasis(len(tensors["thresholds"]), kind, options["rotation_map"])
-    basis.load_state_dict(tensors)
+    basis.to(tensors["thresholds"].dtype).load_state_dict(tensors)
     return basis.eval()
 
 

@@ -2,12 +2,20 @@
 
 from typing import Any
 
-from torch import Tensor
+from pytorch_lightning import Trainer
+from torch import Tensor, nn
 
 from uibe.errors import MismatchError
 from uibe.modules.backbone import Backbone
 
-__all__ = ["CHECKPOINT_FORMAT", "check_tensors", "checked_record", "record", "without_backbone"]
+__all__ = [
+    "CHECKPOINT_FORMAT",
+    "check_tensors",
+    "checked_record",
+    "follow_precision",
+    "record",
+    "without_backbone",
+]
 
 CHECKPOINT_FORMAT = 1
 
@@ -26,6 +34,16 @@ def check_tensors(own: dict[str, Tensor], given: dict[str, Tensor]) -> None:
     differing = set(own) ^ set(given) or {name for name in own if own[name].shape != given[name].shape}
     if differing:
         raise MismatchError(f"checkpoint: tensors that do not fit this basis: {', '.join(sorted(differing))}")
+
+
+def follow_precision(basis: nn.Module, tensors: dict[str, Tensor], trainer: Trainer | None) -> None:
+    """Give a basis the precision of a checkpoint's tensors before it takes them.
+
+    Lightning converts a module for `precision: 64-true` after it has loaded a checkpoint, which would round.
+    With another precision of the run, the tensors follow that.
+    """
+    if trainer is None or trainer.precision == "64-true":
+        basis.to(tensors["basis.thresholds"].dtype)
 
 
 def record(backbone: Backbone, datamodule: object) -> dict[str, Any]:

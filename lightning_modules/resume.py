@@ -69,7 +69,14 @@ def _decisive(options: Mapping[str, Any]) -> dict[str, Any]:
     data = dict(chosen["data"] or {})
     arguments = data.get("init_args") or {}
     data["init_args"] = {name: value for name, value in arguments.items() if name not in _PLACES}
-    return {**chosen, "data": data, "trainer": {name: trainer.get(name) for name in _LIMITS}}
+    limits = {name: trainer.get(name) for name in _LIMITS}
+    return _without_nulls({**chosen, "data": data, "trainer": limits})
+
+
+def _without_nulls(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options less those that are null, which a dump may leave out."""
+    kept = ((name, value) for name, value in options.items() if value is not None)
+    return {name: _without_nulls(value) if isinstance(value, Mapping) else value for name, value in kept}
 
 
 def _sound(path: Path) -> bool:

@@ -8,7 +8,13 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Adam
 
-from lightning_modules.frozen import check_tensors, checked_record, record, without_backbone
+from lightning_modules.frozen import (
+    check_tensors,
+    checked_record,
+    follow_precision,
+    record,
+    without_backbone,
+)
 from lightning_modules.options import scheduled
 from uibe.errors import ConfigError, MismatchError
 from uibe.functional.moments import Moments
@@ -168,6 +174,7 @@ class SupervisedModule(LightningModule):
             MismatchError: if a tensor is missing, unknown or of another shape.
         """
         check_tensors(self.state_dict(), state_dict)
+        follow_precision(self.basis, state_dict, self._trainer)
         result = super().load_state_dict(state_dict, strict=False, assign=assign)
         result.missing_keys.clear()  # the backbone's, which are no news
         return result

@@ -9,13 +9,16 @@ __all__ = ["FullDisk", "SignalAt"]
 
 
 class SignalAt(Callback):
-    """Send a signal while a step, counted over all epochs from 1, is going on; 0 at the end of an epoch."""
+    """Send a signal while a step, counted over all epochs from 1, or the end of an epoch is going on.
 
-    def __init__(self, number: int, step: int, epoch: int = -1) -> None:
-        self.number, self.step, self.epoch = number, step, epoch
+    With a rank, only to that process of a distributed run.
+    """
+
+    def __init__(self, number: int, step: int, epoch: int = -1, rank: int | None = None) -> None:
+        self.number, self.step, self.epoch, self.rank = number, step, epoch, rank
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
-        if trainer.global_step + 1 == self.step:
+        if trainer.global_step + 1 == self.step and self.rank in (None, trainer.global_rank):
             os.kill(os.getpid(), self.number)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,5 +1,6 @@
 """`train.py` on several processes learns what it learns on one, logs and draws the same."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,17 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.running import Bench, Outcome, Run, finished, quick, run_train, synthetic
+from tests.running import (
+    Bench,
+    Outcome,
+    Run,
+    finished,
+    quick,
+    run_evaluate,
+    run_train,
+    same_tensors,
+    synthetic,
+)
 
 pytestmark = pytest.mark.distributed
 ROOT = Path(__file__).parents[2]
@@ -41,16 +52,23 @@ def several(bench: Bench, runs: Path, number: int, *extra: str, torchrun: bool =
     """The same fit in several processes, started by torchrun or by Lightning."""
     command = [*TORCHRUN, str(number)] if torchrun else []
     strategy = ["--trainer.devices", str(number), "--trainer.strategy", "ddp"]
-    arguments = options(bench, runs, *strategy, *extra)
+    return finished(
+        started([*command, str(ROOT / "train.py"), "fit", *options(bench, runs, *strategy, *extra)]), runs
+    )
+
+
+def started(arguments: list[str]) -> Outcome:
+    """Python with some arguments."""
     done = subprocess.run(
-        [sys.executable, *command, str(ROOT / "train.py"), "fit", *arguments],
+        [sys.executable, *arguments],
         capture_output=True,
         text=True,
+        cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         timeout=300,
         check=False,
     )
-    return finished(Outcome(done.returncode, done.stdout, done.stderr), runs)
+    return Outcome(done.returncode, done.stdout, done.stderr)
 
 
 def assert_same(left: Run, right: Run) -> None:
@@ -85,6 +103,47 @@ def test_same_as_one_process(
     assert_same(reference, run)
     assert run.outcome.out.count("S1 and S2 on the validation split") == 1  # one process speaks
     assert "sync_dist" not in run.outcome.err
+
+
+def test_checkpoint_of_two_processes_is_scored_by_one_and_by_three(
+    own_bench: Bench, reference: Run, tmp_path: Path
+) -> None:
+    run = several(own_bench, tmp_path, 2)
+    score = ["score", "--ckpt_path", str(run.path), "--out"]
+    assert run_evaluate(*score, tmp_path / "one").code == 0
+    three = started([*TORCHRUN, "3", str(ROOT / "evaluate.py"), *score, str(tmp_path / "three")])
+    assert three.code == 0, three.err
+    for name in ("metrics.json", "detectors.csv"):
+        assert (tmp_path / "one" / name).read_text() == (tmp_path / "three" / name).read_text()
+    scores = json.loads((tmp_path / "three" / "metrics.json").read_text())
+    assert scores["S1"] == run.dissection["history"][-1]["learned"]["S1"]
+
+
+def test_other_commands_refuse_several_processes(reference: Run, tmp_path: Path) -> None:
+    for command, path in (("compare", f"[{reference.path}]"), ("export", str(reference.path))):
+        arguments = [command, "--ckpt_path", path, "--out", str(tmp_path / "out")]
+        outcome = started([*TORCHRUN, "2", str(ROOT / "evaluate.py"), *arguments])
+        assert outcome.code != 0
+        assert f"error: evaluate.py {command}: runs in one process" in outcome.err
+
+
+def test_signal_to_one_process_stops_all_and_the_run_goes_on(
+    own_bench: Bench, reference: Run, tmp_path: Path
+) -> None:
+    init = '{"number": 15, "step": 2, "rank": 1}'
+    stop = f'[{{"class_path": "tests.interrupting.SignalAt", "init_args": {init}}}]'
+    strategy = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.passes_per_epoch", "30"]
+    arguments = ["fit", *options(own_bench, tmp_path, *strategy)]
+    stopped = started(["train.py", *arguments, "--trainer.callbacks", stop])
+    assert stopped.code == 128 + 15
+    kept = torch.load(tmp_path / "uibe/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert kept["global_step"] == 8
+    again = finished(started(["train.py", *arguments, "--resume", "auto"]), tmp_path)
+    never = finished(
+        started(["train.py", "fit", *options(own_bench, tmp_path / "never", *strategy)]), tmp_path / "never"
+    )
+    assert same_tensors(again.state, never.state)
+    assert again.dissection == never.dissection
 
 
 @pytest.mark.parametrize(
