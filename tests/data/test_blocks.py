@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from uibe.data.cache import CacheKey, FeatureCache, fill, pixel_indices
+from uibe.data.cache import CacheKey, FeatureCache, fill
+from uibe.data.indices import pixel_indices
 from uibe.data.pixels import PixelBatchSampler, PixelDataset
 from uibe.data.rows import RowFile
 from uibe.errors import MismatchError
@@ -112,10 +113,10 @@ def test_windows_of_another_set_are_refused(cache: FeatureCache) -> None:
 
 def test_file_that_was_cut_is_named(tmp_path: Path) -> None:
     cache = fill(tmp_path, CacheKey(dtype="float32"), 4, [torch.ones(4, 3, 2, 2)])
-    array = cache.path / "features.npy"
+    array = cache.path / "features-00000.npy"
     array.write_bytes(array.read_bytes()[:-1])
     assert len(cache.features([2])) == 1
-    with pytest.raises(MismatchError, match=r"features\.npy: shorter than it was"):
+    with pytest.raises(MismatchError, match=r"features-00000\.npy: shorter than it was"):
         cache.features([3])
 
 

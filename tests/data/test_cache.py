@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from uibe.data.cache import CacheKey, FeatureCache, checked_indices, fill, pixel_indices
+from uibe.data.cache import CacheKey, FeatureCache, fill
+from uibe.data.indices import checked_indices, pixel_indices
 from uibe.data.pixels import PixelBatchSampler, PixelDataset, RowBatchSampler
 from uibe.errors import ConfigError, DataError, MismatchError
 
@@ -60,7 +61,7 @@ def test_properties(cache: FeatureCache, tmp_path: Path) -> None:
 
 
 def test_array_is_pixel_major_and_readable_by_numpy(cache: FeatureCache, features: Tensor) -> None:
-    stored = np.load(cache.path / "features.npy")
+    stored = np.load(cache.path / "features-00000.npy")
     np.testing.assert_array_equal(stored, features.permute(0, 2, 3, 1).numpy())
 
 
@@ -68,7 +69,7 @@ def test_float16_error_is_bounded(tmp_path: Path, features: Tensor) -> None:
     cache = fill(tmp_path, HALF, len(features), [features * 100], dtype="float16")
     read = cache.features(range(7))
     assert read.dtype == torch.float32
-    assert cache.path.joinpath("features.npy").stat().st_size < features.numel() * 2 + 256
+    assert cache.path.joinpath("features-00000.npy").stat().st_size < features.numel() * 2 + 256
     torch.testing.assert_close(read, features * 100, rtol=2**-11, atol=2**-25)
 
 
@@ -77,14 +78,14 @@ def test_bfloat16_error_is_bounded_over_the_whole_range(tmp_path: Path, features
     cache = fill(tmp_path, BRAIN, len(features), [features], dtype="bfloat16")
     read = cache.features(range(7))
     torch.testing.assert_close(read, features, rtol=2**-8, atol=0)
-    assert cache.path.joinpath("features.npy").stat().st_size < features.numel() * 2 + 256
+    assert cache.path.joinpath("features-00000.npy").stat().st_size < features.numel() * 2 + 256
     assert cache.pixels(range(42)).equal(read.permute(0, 2, 3, 1).reshape(-1, 5))
     assert FeatureCache.open(tmp_path, BRAIN).dtype == "bfloat16"
 
 
 def test_bfloat16_is_kept_as_bits_that_numpy_can_read(tmp_path: Path, features: Tensor) -> None:
     cache = fill(tmp_path, BRAIN, len(features), [features])
-    stored = np.load(cache.path / "features.npy")
+    stored = np.load(cache.path / "features-00000.npy")
     assert stored.dtype == np.uint16
     widened = (stored.astype(np.uint32) << 16).view(np.float32)
     np.testing.assert_array_equal(widened, cache.features(range(7)).permute(0, 2, 3, 1).numpy())
@@ -167,14 +168,15 @@ def test_empty_directory_says_to_fill_first(tmp_path: Path, existing: bool) -> N
 
 
 def test_truncated_array_is_refused(cache: FeatureCache, tmp_path: Path) -> None:
-    array = cache.path / "features.npy"
+    array = cache.path / "features-00000.npy"
     array.write_bytes(array.read_bytes()[:-1])
     with pytest.raises(
-        MismatchError, match=r"features.npy: \d+ bytes, meta.json says \d+; delete the folder and rerun"
+        MismatchError,
+        match=r"features-00000\.npy: \d+ bytes, meta.json says \d+; delete the folder and rerun",
     ):
         FeatureCache.open(tmp_path, KEY)
     array.unlink()
-    with pytest.raises(MismatchError, match=r"features\.npy: 0 bytes"):
+    with pytest.raises(MismatchError, match=r"features-00000\.npy: 0 bytes"):
         FeatureCache.open(tmp_path, KEY)
 
 
@@ -193,7 +195,7 @@ def test_corrupt_meta_is_refused(cache: FeatureCache, tmp_path: Path, content: b
 def test_other_format_is_refused(cache: FeatureCache, tmp_path: Path) -> None:
     meta = cache.path / "meta.json"
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "format": 0}))
-    with pytest.raises(MismatchError, match="format 0, this code reads 1"):
+    with pytest.raises(MismatchError, match="format 0, this code reads 1 and 2"):
         FeatureCache.open(tmp_path, KEY)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.data.groups import together
 from uibe.data.broden import BrodenDataset
 from uibe.data.cache import FeatureCache
 from uibe.data.extraction import cache_key, extract, fill_cache
@@ -73,13 +74,35 @@ def test_inference_mode_stays_inside(images: BrodenDataset, backbone: Backbone) 
         assert torch.is_grad_enabled()
 
 
-def test_damaged_image_is_named_and_nothing_is_left(
+def test_damaged_image_is_named_and_nothing_half_is_left(
     images: BrodenDataset, backbone: Backbone, tmp_path: Path, broden_root: Path
 ) -> None:
     (broden_root / "images/b/2.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"2\.jpg .*line 4.*: cannot be decoded"):
-        filled(tmp_path / "cache", images, backbone)
-    assert not list((tmp_path / "cache").iterdir())
+        filled(tmp_path / "cache", images, backbone, images_per_shard=2)
+    (partial,) = (tmp_path / "cache").iterdir()
+    assert partial.name.endswith(".partial")
+    assert sorted(path.name for path in partial.iterdir()) == ["features-00000.npy", "meta.json"]
+
+
+def test_batches_end_where_parts_do(images: BrodenDataset, backbone: Backbone) -> None:
+    batches = list(extract(images, backbone, 2, parts=[range(3), range(3, 4)]))
+    assert [len(batch) for batch in batches] == [2, 1, 1]
+    expected = [*extract(images, backbone, 2, parts=[range(1, 3)]), *extract(images, backbone, 1)]
+    torch.testing.assert_close(torch.cat(batches), torch.cat(expected[1:]))
+    torch.testing.assert_close(torch.cat(batches)[1:3], expected[0])
+
+
+def test_processes_do_not_change_a_bit(images: BrodenDataset, backbone: Backbone, tmp_path: Path) -> None:
+    def job() -> None:
+        filled(tmp_path / "many", images, backbone, images_per_shard=1)
+
+    assert together(2, tmp_path / "store", job) == [0, 0]
+    one = filled(tmp_path / "one", images, backbone, images_per_shard=1)
+    files = sorted(path.name for path in one.path.iterdir())
+    assert len(files) == 5
+    for name in files:
+        assert (tmp_path / "many" / one.path.name / name).read_bytes() == (one.path / name).read_bytes()
 
 
 def test_key_tells_memory_formats_apart(backbone: Backbone) -> None:

@@ -15,11 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uibe.data.cache_folder import ARRAY_NAME, DTYPES, CacheKey, differences, read_meta, write_folder
-from uibe.data.rows import RowFile
+from uibe.data.cache_folder import DTYPES, CacheKey, Layout, differences, read_meta
+from uibe.data.indices import checked_indices
+from uibe.data.rows import RowFile, RowFiles
+from uibe.data.shards import FeaturesOf, write_stream, write_together
 from uibe.errors import ConfigError, MismatchError
 
-__all__ = ["CacheKey", "FeatureCache", "checked_indices", "fill", "pixel_indices"]
+__all__ = ["CacheKey", "FeatureCache", "fill", "fill_shards"]
 
 
 class FeatureCache:
@@ -41,10 +43,10 @@ class FeatureCache:
                 [15., 19., 23.]])
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int, int, int], dtype: str) -> None:
+    def __init__(self, path: Path, layout: Layout) -> None:
         self._path = path
-        self._shape = shape
-        self._dtype = dtype
+        self._layout = layout
+        self._shape = layout.shape
 
     @classmethod
     def exists(cls, directory: str | Path, key: CacheKey) -> bool:
@@ -66,18 +68,23 @@ class FeatureCache:
         path = Path(directory).absolute() / key.digest
         if not path.is_dir():
             raise _missing(path.parent, key)
-        found, shape = read_meta(path)
+        found, layout = read_meta(path)
         if found != key:
             differing = ", ".join(differences(found, key))
             raise MismatchError(f"{path}: filled with {differing}; delete the folder and fill it again")
-        return cls(path, shape, key["dtype"])
+        return cls(path, layout)
 
     def __repr__(self) -> str:
         return f"FeatureCache({str(self.path)!r}, shape (N, H, W, D) = {self._shape}, {self.dtype})"
 
     @cached_property
-    def _file(self) -> RowFile:
-        return RowFile.open_npy(self.path / ARRAY_NAME, self.image_bytes)
+    def _files(self) -> RowFiles:
+        layout = self._layout
+        files = (
+            RowFile(self.path / layout.name(shard), layout.start(shard), layout.image_bytes)
+            for shard in range(layout.num_shards)
+        )
+        return RowFiles(tuple(files), layout.images_per_shard)
 
     @property
     def path(self) -> Path:
@@ -102,28 +109,28 @@ class FeatureCache:
     @property
     def dtype(self) -> str:
         """Storage type, "float32", "float16" or "bfloat16"; reading always returns float32."""
-        return self._dtype
+        return self._layout.dtype
 
     @property
     def image_bytes(self) -> int:
         """Size of one image's features on disk, bytes."""
-        return math.prod(self._shape[1:]) * DTYPES[self._dtype].itemsize
+        return self._layout.image_bytes
 
     def empty(self, num_images: int) -> Tensor:
         """Room for the features of n images as they are stored, `(n, H, W, D)` in the storage type."""
-        return torch.empty(num_images, *self._shape[1:], dtype=DTYPES[self._dtype])
+        return torch.empty(num_images, *self._shape[1:], dtype=DTYPES[self.dtype])
 
     def read_into(self, room: Tensor, places: Tensor, rows: Tensor) -> None:
         """Read the images of n rows into n places of what `empty` gave.
 
         Raises:
-            MismatchError: the file is shorter than it was.
+            MismatchError: a file is shorter than it was.
         """
-        self._file.read_into(room, places, rows)
+        self._files.read_into(room, places, rows)
 
     def advise(self, rows: Tensor) -> None:
         """Tell the operating system, where it listens, that these rows will be read soon."""
-        self._file.advise(rows)
+        self._files.advise(rows)
 
     def features(self, rows: Tensor | Sequence[int]) -> Tensor:
         """Read whole images.
@@ -156,11 +163,15 @@ class FeatureCache:
             MismatchError: an index is outside the cache.
             TypeError: the indices are not a 1-D list of integers.
         """
-        array = np.load(self.path / ARRAY_NAME, mmap_mode="r", allow_pickle=False)
-        flat = np.asarray(array).reshape(-1, self.num_features)
-        index = checked_indices(indices, len(flat), f"{self.path}: pixel index")
-        pixels = torch.from_numpy(np.take(flat, index.numpy(), axis=0))
-        return pixels.view(DTYPES[self._dtype]).to(torch.float32)
+        area = math.prod(self.feature_size)
+        index = checked_indices(indices, self.num_images * area, f"{self.path}: pixel index")
+        pixels = torch.empty(len(index), self.num_features, dtype=DTYPES[self.dtype])
+        for file, chosen, image in self._files.parts(index // area):
+            array = np.load(file.path, mmap_mode="r", allow_pickle=False)
+            flat = np.asarray(array).reshape(-1, self.num_features)
+            found = np.take(flat, (image * area + index[chosen] % area).numpy(), axis=0)
+            pixels[chosen] = torch.from_numpy(found).view(pixels.dtype)
+        return pixels.to(torch.float32)
 
 
 def fill(
@@ -169,6 +180,7 @@ def fill(
     num_images: int,
     batches: Iterable[Tensor],
     dtype: str | None = None,
+    images_per_shard: int | None = None,
 ) -> FeatureCache:
     """Store features in one pass and open the cache; a finished cache of the same key is kept and opened.
 
@@ -184,6 +196,7 @@ def fill(
         dtype: the storage type again, only to have it checked against the key. "float16" halves the
             space; its relative error is at most 2^-11 from 6e-5 to 65504, the largest value it can hold.
             "bfloat16" takes as little; its error is at most 2^-8, over the range of float32.
+        images_per_shard: as for `fill_shards`.
 
     Raises:
         ConfigError: `dtype` contradicts the key.
@@ -196,7 +209,54 @@ def fill(
             f"dtype {dtype!r} contradicts the cache key, which says {key['dtype']!r}: give both alike"
         )
     if not FeatureCache.exists(directory, key):
-        write_folder(Path(directory).absolute() / key.digest, key, num_images, batches)
+        write_stream(Path(directory).absolute() / key.digest, key, num_images, batches, images_per_shard)
+    return _opened(directory, key, num_images)
+
+
+def fill_shards(
+    directory: str | Path,
+    key: CacheKey,
+    shape: tuple[int, int, int, int],
+    features_of: FeaturesOf,
+    images_per_shard: int | None = None,
+) -> FeatureCache:
+    """Store features by all processes of a distributed run at once, each its own shards, and open the cache.
+
+    Every process must call it. Shards that an earlier call finished before it was killed are kept, in the
+    hidden folder `.<digest>.partial`, and not computed again. The content does not depend on the number of
+    processes, as long as the features of one image do not depend on those beside it.
+
+    Args:
+        directory: the folder that holds all caches; created if absent; the same disk for all processes.
+        key: as for `fill`.
+        shape: (N, H, W, D).
+        features_of: given ranges of image rows, the features (n, D, H, W) of all of them in order; no range
+            is longer than a shard. Not called if nothing is missing.
+        images_per_shard: by default some 64 shards of a large set, of 1 GB at most; see `Layout.plan`.
+
+    Raises:
+        ConfigError: `images_per_shard` is less than 1.
+        DataError: as `fill`; another process then ends by an error of its connection.
+        MismatchError: as `fill`, or the shards of an earlier call were made with other options.
+
+    Example:
+        >>> import tempfile
+        >>> key = CacheKey(layer="features.7", dtype="float32")
+        >>> images = torch.rand(5, 3, 2, 2)
+        >>> def features_of(parts):
+        ...     for rows in parts:
+        ...         yield images[rows.start : rows.stop]
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     cache = fill_shards(directory, key, (5, 2, 2, 3), features_of, images_per_shard=2)
+        ...     cache.features([4]).equal(images[4:])
+        True
+    """
+    layout = Layout.plan(shape, key["dtype"], images_per_shard)
+    write_together(Path(directory).absolute() / key.digest, key, layout, features_of)
+    return _opened(directory, key, shape[0])
+
+
+def _opened(directory: str | Path, key: CacheKey, num_images: int) -> FeatureCache:
     cache = FeatureCache.open(directory, key)
     if cache.num_images != num_images:
         raise MismatchError(
@@ -204,51 +264,6 @@ def fill(
             "put a fingerprint of the image list into the key, or delete the folder and fill it again"
         )
     return cache
-
-
-def pixel_indices(rows: Tensor | Sequence[int], feature_size: tuple[int, int]) -> Tensor:
-    """List the pixel indices of some images, image by image: row * H * W + offset.
-
-    Args:
-        rows: n image rows, for instance those of the training split.
-        feature_size: (H, W) of the feature map.
-
-    Returns:
-        (n * H * W,) int64.
-
-    Example:
-        >>> pixel_indices([0, 3], (1, 2))
-        tensor([0, 1, 6, 7])
-    """
-    area = feature_size[0] * feature_size[1]
-    starts = torch.as_tensor(rows, dtype=torch.int64) * area
-    return (starts[:, None] + torch.arange(area)).flatten()
-
-
-def checked_indices(indices: Tensor | Sequence[int], size: int, what: str) -> Tensor:
-    """Turn indices into a 1-D int64 tensor on the CPU and check that all are in [0, size).
-
-    Args:
-        indices: 1-D, of any integer type; may be empty.
-        size: the number of things that can be indexed.
-        what: what one index is, for the message.
-
-    Raises:
-        MismatchError: an index is negative or too large; names the first one.
-        TypeError: the indices are not 1-D or not integers (a boolean mask would be misread as 0 and 1).
-
-    Example:
-        >>> checked_indices([2, 0], size=3, what="image row")
-        tensor([2, 0])
-    """
-    index = torch.as_tensor(indices, device="cpu")
-    integral = not (index.is_floating_point() or index.is_complex() or index.dtype == torch.bool)
-    if index.dim() != 1 or not (integral or index.numel() == 0):
-        raise TypeError(f"{what}: expected a 1-D list of integers, got {tuple(index.shape)} {index.dtype}")
-    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < size:
-        first = int(index[(index < 0) | (index >= size)][0])
-        raise MismatchError(f"{what} {first} is outside [0, {size}): use a list made for this data")
-    return index.to(torch.int64)
 
 
 def _missing(directory: Path, key: CacheKey) -> MismatchError:

@@ -1,36 +1,34 @@
-"""One cache folder on disk: its key, its meta data and how it is written whole or not at all.
+"""One cache folder on disk: its key, its meta data and how its images are divided into files.
 
-The folder `<digest>/` holds `features.npy` and `meta.json`. Everything is written to a hidden sibling
-folder that is renamed when complete, so a folder under its final name is never half written. A process
-that is killed outright (SIGKILL) may leave its `.<digest>.*.tmp` behind: never read, safe to delete.
+The folder `<digest>/` holds `meta.json` and the shards `features-00000.npy`, `features-00001.npy`, ..., or,
+as written by earlier versions, a single `features.npy`. A folder under its final name is complete.
 `uibe.data.cache` is the way to use all this.
 """
 
-import contextlib
 import hashlib
 import io
 import json
 import math
-import os
-import shutil
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from uibe.errors import ConfigError, DataError, MismatchError
+from uibe.errors import ConfigError, MismatchError
 
-__all__ = ["ARRAY_NAME", "DTYPES", "CacheKey", "differences", "read_meta", "write_folder"]
+__all__ = ["DTYPES", "META_NAME", "CacheKey", "Layout", "differences", "meta_text", "read_meta"]
 
-ARRAY_NAME = "features.npy"
 META_NAME = "meta.json"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
-_FORMAT = 1  # raise it when the layout of the folder changes: older caches are then refused, not misread
+_ONE_FILE, _SHARDS = 1, 2  # formats of the folder; a new one gets a new number, so that none is misread
 _REMEDY = "delete the folder and rerun the command that filled it"
+_SHARD_BYTES = 2**30
+_MANY = 64  # shards of a large set: enough to share them out evenly, and to lose little when killed
+_GRAIN = 64  # a multiple of the usual batch sizes, so that batches end where shards do
 
 
 class CacheKey(Mapping[str, str]):
@@ -93,176 +91,135 @@ def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[str
     return [f"{name}={found.get(name)!r} instead of {wanted.get(name)!r}" for name in names]
 
 
-def read_meta(path: Path) -> tuple[dict[str, str], tuple[int, int, int, int]]:
-    """Read the key and the shape (N, H, W, D) of the cache folder `path` and check the array's size.
+@dataclass(frozen=True)
+class Layout:
+    """How the features of N images lie in files.
+
+    Attributes:
+        shape: (N, H, W, D).
+        dtype: the storage type.
+        images_per_shard: images of each file; the last one has what is left.
+        file_bytes: size of each file.
+        one_file: whether it is the single file of the first format.
+    """
+
+    shape: tuple[int, int, int, int]
+    dtype: str
+    images_per_shard: int
+    file_bytes: tuple[int, ...]
+    one_file: bool = False
+
+    @classmethod
+    def plan(
+        cls, shape: tuple[int, int, int, int], dtype: str, images_per_shard: int | None = None
+    ) -> "Layout":
+        """Divide N images by their number and size alone, never by how many processes there are.
+
+        Args:
+            shape: (N, H, W, D), all at least 1.
+            dtype: the storage type.
+            images_per_shard: by default a multiple of 64, so that a large set has some 64 shards and none
+                takes more than 1 GB.
+
+        Raises:
+            ConfigError: `images_per_shard` is less than 1.
+
+        Example:
+            >>> Layout.plan((300, 7, 7, 320), "float32").num_shards
+            5
+        """
+        if images_per_shard is not None and images_per_shard < 1:
+            raise ConfigError(f"images_per_shard: expected at least 1, got {images_per_shard}")
+        size = math.prod(shape[1:]) * DTYPES[dtype].itemsize
+        layout = cls(shape, dtype, images_per_shard or _images_per_shard(shape[0], size), ())
+        shards = range(-(-shape[0] // layout.images_per_shard))
+        sizes = (len(layout.header(shard)) + len(layout.rows(shard)) * size for shard in shards)
+        return cls(shape, dtype, layout.images_per_shard, tuple(sizes))
+
+    @property
+    def num_shards(self) -> int:
+        """Number of files."""
+        return len(self.file_bytes)
+
+    @property
+    def image_bytes(self) -> int:
+        """Size of one image's features on disk, bytes."""
+        return math.prod(self.shape[1:]) * DTYPES[self.dtype].itemsize
+
+    def rows(self, shard: int) -> range:
+        """The images of a file."""
+        start = shard * self.images_per_shard
+        return range(start, min(start + self.images_per_shard, self.shape[0]))
+
+    def name(self, shard: int) -> str:
+        """The name of a file."""
+        return "features.npy" if self.one_file else f"features-{shard:05d}.npy"
+
+    def start(self, shard: int) -> int:
+        """Bytes before the first image of a file."""
+        return self.file_bytes[shard] - len(self.rows(shard)) * self.image_bytes
+
+    def header(self, shard: int) -> bytes:
+        """What a file begins with, as NumPy writes it."""
+        # NumPy has no bfloat16: its bits are stored, and the key says what they mean
+        stored = torch.uint16 if self.dtype == "bfloat16" else DTYPES[self.dtype]
+        descr = np.dtype(str(stored).removeprefix("torch.")).str
+        shape = (len(self.rows(shard)), *self.shape[1:])
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": descr, "fortran_order": False, "shape": shape})
+        return header.getvalue()
+
+
+def meta_text(key: CacheKey, layout: Layout) -> str:
+    """The content of a folder's `meta.json`."""
+    meta = {
+        "format": _SHARDS,
+        "key": dict(sorted(key.items())),
+        "shape": layout.shape,
+        "images_per_shard": layout.images_per_shard,
+        "bytes": layout.file_bytes,
+    }
+    return json.dumps(meta, indent=1)
+
+
+def read_meta(path: Path) -> tuple[dict[str, str], Layout]:
+    """Read the key and the layout of the cache folder `path` and check that all files are there.
 
     Raises:
-        MismatchError: the meta data is damaged or of another version, or the array is not of the size
-            that the meta data says.
+        MismatchError: the meta data is damaged or of another version, or a file is missing or not of the
+            size that the meta data says.
     """
     try:
         meta = json.loads((path / META_NAME).read_text(encoding="utf-8"))
-        version, key, num_bytes = meta["format"], dict(meta["key"]), int(meta["bytes"])
-        num_images, height, width, num_features = map(int, meta["shape"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        version, key = meta["format"], dict(meta["key"])
+        if version in (_ONE_FILE, _SHARDS):
+            layout = _layout(meta, key["dtype"], version == _ONE_FILE)
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
         raise MismatchError(f"{path / META_NAME}: missing or damaged; {_REMEDY}") from error
-    if version != _FORMAT:
-        raise MismatchError(f"{path / META_NAME}: format {version!r}, this code reads {_FORMAT}; {_REMEDY}")
-    array = path / ARRAY_NAME
-    found = array.stat().st_size if array.is_file() else 0
-    if found != num_bytes:
-        raise MismatchError(f"{array}: {found} bytes, {META_NAME} says {num_bytes}; {_REMEDY}")
-    return key, (num_images, height, width, num_features)
+    if version not in (_ONE_FILE, _SHARDS):
+        known = f"this code reads {_ONE_FILE} and {_SHARDS}"
+        raise MismatchError(f"{path / META_NAME}: format {version!r}, {known}; {_REMEDY}")
+    for shard, expected in enumerate(layout.file_bytes):
+        file = path / layout.name(shard)
+        found = file.stat().st_size if file.is_file() else 0
+        if found != expected:
+            raise MismatchError(f"{file}: {found} bytes, {META_NAME} says {expected}; {_REMEDY}")
+    return key, layout
 
 
-def write_folder(path: Path, key: CacheKey, num_images: int, batches: Iterable[Tensor]) -> None:
-    """Write all batches in one pass and publish them under `path`, unless another process was faster.
-
-    Args:
-        path: the folder to create; its parents are created too.
-        key: stored beside the features; its `dtype` is the storage type.
-        num_images: N, how many images the batches hold together.
-        batches: features (n, D, H, W) of any floating type and device, in the order of the images.
-
-    Raises:
-        DataError: see `uibe.data.cache.fill`.
-    """
-    with _temporary_sibling(path) as temporary:
-        with open(temporary / ARRAY_NAME, "wb", buffering=0) as file:
-            writer = _ArrayWriter(file, path, num_images, DTYPES[key["dtype"]])
-            for batch in batches:
-                writer.append(batch)
-            shape = writer.finish()
-            num_bytes = file.tell()
-        meta = {"format": _FORMAT, "key": dict(key), "shape": shape, "bytes": num_bytes}
-        with _disk_errors(path):
-            _write_synced(temporary / META_NAME, json.dumps(meta, indent=1).encode())
-            _publish(temporary, path)
+def _layout(meta: Mapping[str, Any], dtype: str, one_file: bool) -> Layout:
+    """The layout that meta data describes; errors of any kind if it does not describe one."""
+    num_images, height, width, num_features = map(int, meta["shape"])
+    sizes = [meta["bytes"]] if one_file else meta["bytes"]
+    file_bytes = tuple(map(int, sizes))
+    images_per_shard = num_images if one_file else int(meta["images_per_shard"])
+    layout = Layout((num_images, height, width, num_features), dtype, images_per_shard, file_bytes, one_file)
+    if layout.num_shards != -(-num_images // images_per_shard) or layout.start(0) < 0:
+        raise ValueError("the sizes contradict each other")
+    return layout
 
 
-@contextlib.contextmanager
-def _temporary_sibling(path: Path) -> Iterator[Path]:
-    """Make a folder on the same file system as `path`, removed in the end unless it was renamed."""
-    # Not tempfile.mkdtemp: its folders are closed to everyone else, also after the renaming.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with _disk_errors(path):
-            temporary.mkdir(parents=True)
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _disk_errors(path: Path, num_bytes: int = 0) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        need = f" ({num_bytes} bytes needed)" if num_bytes else ""
-        raise DataError(
-            f"{path}: cannot be written{need}: {error.strerror or error}; free space or choose another folder"
-        ) from error
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _publish(temporary: Path, path: Path) -> None:
-    try:
-        temporary.rename(path)
-    except OSError:
-        if not path.is_dir():  # otherwise another process filled the same key meanwhile: its folder stays
-            raise
-
-
-class _ArrayWriter:
-    """Appends batches to a `.npy` file as (N, H, W, D); the shape is known from the first batch on."""
-
-    def __init__(self, file: io.FileIO, path: Path, num_images: int, dtype: torch.dtype) -> None:
-        self._file = file
-        self._path = path
-        self._num_images = num_images
-        self._dtype = dtype
-        self._written = 0
-        self._sizes: tuple[int, ...] = ()  # (D, H, W)
-        self._num_bytes = 0
-
-    def append(self, batch: Tensor) -> None:
-        features = batch.detach().to("cpu", torch.float32)
-        if not self._sizes:
-            self._begin(features)
-        if features.shape[1:] != self._sizes:
-            raise DataError(
-                f"{self._path}: a batch is {tuple(features.shape)}, the first one was (n, D, H, W) with "
-                f"(D, H, W) = {self._sizes}: give all images the same size"
-            )
-        if self._written + len(features) > self._num_images:
-            raise DataError(
-                f"{self._path}: more than the {self._num_images} images announced: "
-                "check that the batches and the image list are of the same data"
-            )
-        if not len(features):
-            return
-        pixels = features.permute(0, 2, 3, 1).contiguous()
-        # rounding is monotonic: if the extremes can be stored, so can all that lies between
-        if not torch.stack(pixels.aminmax()).to(self._dtype).isfinite().all():
-            self._refuse(features)
-        self._write(pixels.to(self._dtype).flatten().view(torch.uint8).numpy().data)
-        self._written += len(features)
-
-    def finish(self) -> tuple[int, ...]:
-        """Check the count, force the data to disk and return (N, H, W, D)."""
-        if self._written != self._num_images or not self._sizes:
-            raise DataError(
-                f"{self._path}: {self._written} images came, {self._num_images} were announced: "
-                "check that the batches and the image list are of the same data"
-            )
-        with _disk_errors(self._path, self._num_bytes):
-            os.fsync(self._file.fileno())
-        return self._shape()
-
-    def _begin(self, features: Tensor) -> None:
-        if features.dim() != 4 or 0 in features.shape:
-            raise DataError(f"{self._path}: expected a batch (n, D, H, W), got {tuple(features.shape)}")
-        self._sizes = tuple(features.shape[1:])
-        self._num_bytes = math.prod(self._shape()) * self._dtype.itemsize
-        free = shutil.disk_usage(self._path.parent).free
-        if free < self._num_bytes:
-            raise DataError(
-                f"{self._path.parent}: {self._num_bytes} bytes needed, {free} free: "
-                "free space or choose another folder"
-            )
-        header = io.BytesIO()
-        # NumPy has no bfloat16: its bits are stored, and the key says what they mean
-        stored = torch.uint16 if self._dtype == torch.bfloat16 else self._dtype
-        descr = np.dtype(str(stored).removeprefix("torch.")).str
-        np.lib.format.write_array_header_1_0(
-            header, {"descr": descr, "fortran_order": False, "shape": self._shape()}
-        )
-        self._write(header.getbuffer())
-
-    def _shape(self) -> tuple[int, ...]:
-        num_features, *feature_size = self._sizes
-        return (self._num_images, *feature_size, num_features)
-
-    def _refuse(self, features: Tensor) -> None:
-        bad = ~torch.isfinite(features)
-        remedy = "check the image and the weights" if bad.any() else 'use dtype "float32"'
-        if not bad.any():
-            bad = ~torch.isfinite(features.to(self._dtype))
-        row, channel, y, x = bad.nonzero()[0].tolist()
-        value = float(features[row, channel, y, x])
-        raise DataError(
-            f"{self._path}: image row {self._written + row}, channel {channel} has the value {value:g}, "
-            f"which {self._dtype} cannot store: {remedy}"
-        )
-
-    def _write(self, data: memoryview) -> None:
-        # Unbuffered, so that a full disk shows here and not while closing; a raw write may be partial.
-        with _disk_errors(self._path, self._num_bytes):
-            while data:
-                data = data[self._file.write(data) :]
+def _images_per_shard(num_images: int, image_bytes: int) -> int:
+    fitting = max(1, _SHARD_BYTES // image_bytes)
+    wanted = -(-num_images // (_MANY * _GRAIN)) * _GRAIN
+    return min(wanted, fitting // _GRAIN * _GRAIN or fitting)

@@ -1,8 +1,8 @@
 """Filling a feature cache: images are decoded in threads while the backbone runs."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import torch
@@ -10,9 +10,10 @@ from rich.progress import track
 from torch import Tensor
 
 from uibe.data.broden import BrodenDataset
-from uibe.data.cache import CacheKey, FeatureCache, fill
+from uibe.data.cache import CacheKey, FeatureCache, fill_shards
 from uibe.data.images import ImageFolderDataset
 from uibe.data.threads import in_threads
+from uibe.functional.processes import rank
 from uibe.modules.backbone import Backbone
 
 __all__ = ["cache_key", "decoded", "extract", "fill_cache"]
@@ -48,8 +49,12 @@ def fill_cache(
     backbone: Backbone,
     batch_size: int,
     threads: int = 0,
+    images_per_shard: int | None = None,
 ) -> FeatureCache:
     """Run the backbone once over all images, unless a cache with this key is there already.
+
+    In a distributed run every process calls it and takes its part of the shards. Batches end where shards do,
+    so that no bit depends on the number of processes.
 
     Args:
         directory: the folder that holds all caches.
@@ -58,41 +63,65 @@ def fill_cache(
         backbone: computes the features, where it is.
         batch_size: images at once; at most `CPU_BATCH` on a CPU.
         threads: that decode images; 0 for as many as there are cores.
+        images_per_shard: by default some 64 shards of a large set, of 1 GB at most.
+
+    Raises:
+        DataError: an image cannot be decoded, a feature cannot be stored, or the disk is full.
+        MismatchError: the cache is damaged.
     """
-    if FeatureCache.exists(directory, key):
-        return FeatureCache.open(directory, key)
     at_once = _images_at_once(backbone, batch_size)
-    with closing(extract(images, backbone, at_once, threads)) as batches:
-        steps = track(batches, "features", -(-len(images) // at_once), transient=True)
-        return fill(directory, key, len(images), steps)
+
+    def features_of(parts: Sequence[range]) -> Generator[Tensor]:
+        total = sum(-(-len(part) // at_once) for part in parts)
+        with closing(extract(images, backbone, at_once, threads, parts)) as batches:
+            yield from track(batches, "features", total, transient=True, disable=rank() > 0)
+
+    shape = (len(images), *backbone.feature_size, backbone.num_features)
+    return fill_shards(directory, key, shape, features_of, images_per_shard)
 
 
 def extract(
-    images: BrodenDataset | ImageFolderDataset, backbone: Backbone, batch_size: int, threads: int = 0
+    images: BrodenDataset | ImageFolderDataset,
+    backbone: Backbone,
+    batch_size: int,
+    threads: int = 0,
+    parts: Sequence[range] | None = None,
 ) -> Generator[Tensor]:
-    """Features `(n, D, H, W)` of all images in order, for storing: autograd cannot use them.
+    """Features `(n, D, H, W)` of images in order, for storing: autograd cannot use them.
 
     Args:
         images: what to run the backbone over.
         backbone: on any device.
-        batch_size: n; the last batch may be smaller.
+        batch_size: n; the last batch of each part may be smaller.
         threads: that decode images; 0 for as many as there are cores.
+        parts: which rows of the images; all of them by default.
     """
     device = next(backbone.parameters(), torch.zeros(())).device
-    with closing(decoded(images, backbone, threads, _BATCHES_AHEAD * batch_size)) as pictures:
-        while batch := list(islice(pictures, batch_size)):
-            inputs = backbone.preprocessing.standardize(torch.stack(batch).to(device))
-            with torch.inference_mode():
-                features = backbone.features(inputs)
-            yield features
+    parts = [range(len(images))] if parts is None else parts
+    rows = chain.from_iterable(parts)
+    with closing(decoded(images, backbone, threads, _BATCHES_AHEAD * batch_size, rows)) as pictures:
+        for part in parts:
+            for start in range(0, len(part), batch_size):
+                batch = list(islice(pictures, len(part[start : start + batch_size])))
+                inputs = backbone.preprocessing.standardize(torch.stack(batch).to(device))
+                with torch.inference_mode():
+                    features = backbone.features(inputs)
+                yield features
 
 
 def decoded(
-    images: BrodenDataset | ImageFolderDataset, backbone: Backbone, threads: int, ahead: int
+    images: BrodenDataset | ImageFolderDataset,
+    backbone: Backbone,
+    threads: int,
+    ahead: int,
+    rows: Iterable[int] | None = None,
 ) -> Generator[Tensor]:
-    """All images in order, resized for the backbone, as `in_threads` gives them: `(h, w, 3)` uint8."""
+    """Images in order, resized for the backbone, as `in_threads` gives them: `(h, w, 3)` uint8."""
     return in_threads(
-        lambda row: backbone.preprocessing.resize(images.image(row)), range(len(images)), threads, ahead
+        lambda row: backbone.preprocessing.resize(images.image(row)),
+        range(len(images)) if rows is None else rows,
+        threads,
+        ahead,
     )
 
 

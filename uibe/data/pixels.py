@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
 from uibe.data.blocks import BlockBuffer
-from uibe.data.cache import FeatureCache, checked_indices
+from uibe.data.cache import FeatureCache
+from uibe.data.indices import checked_indices
 from uibe.data.windows import Windows
 from uibe.errors import ConfigError, DataError
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from uibe.errors import MismatchError
 
-__all__ = ["RowFile"]
+__all__ = ["RowFile", "RowFiles"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,36 @@ class RowFile:
                 start = self.start + int(rows[begin]) * self.row_bytes
                 length = (end - begin) * self.row_bytes
                 os.posix_fadvise(file.fileno(), start, length, os.POSIX_FADV_WILLNEED)
+
+
+@dataclass(frozen=True)
+class RowFiles:
+    """Equal rows divided over files: as many in each, what is left in the last.
+
+    Attributes:
+        files: in the order of the rows.
+        rows_per_file: how many rows each of them has, except for the last.
+    """
+
+    files: tuple[RowFile, ...]
+    rows_per_file: int
+
+    def read_into(self, room: Tensor, places: Tensor, rows: Tensor) -> None:
+        """As `RowFile.read_into`, a run that goes on in the next file in two reads."""
+        for file, chosen, inside in self.parts(rows):
+            file.read_into(room, places[chosen], inside)
+
+    def advise(self, rows: Tensor) -> None:
+        """As `RowFile.advise`."""
+        for file, _, inside in self.parts(rows):
+            file.advise(inside)
+
+    def parts(self, rows: Tensor) -> Iterator[tuple[RowFile, Tensor, Tensor]]:
+        """Each file that holds some of the rows, with which of them `(n,)` bool and their places in it."""
+        owners = rows // self.rows_per_file
+        for owner in owners.unique().tolist():  # type: ignore[no-untyped-call]
+            chosen = owners == owner
+            yield self.files[owner], chosen, rows[chosen] - owner * self.rows_per_file
 
 
 def _runs(*lists: Tensor) -> Iterator[tuple[int, int]]:

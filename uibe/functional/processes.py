@@ -3,7 +3,10 @@
 Each function but `world_size` and `rank` is a collective: every process must call it, in the same order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -14,11 +17,14 @@ __all__ = [
     "broadcast",
     "global_sum",
     "global_sums",
+    "long_barrier",
     "rank",
     "shared_text",
     "sizes",
     "world_size",
 ]
+
+_PATIENCE = timedelta(days=14)
 
 
 def world_size() -> int:
@@ -108,6 +114,30 @@ def barrier() -> None:
     """Wait until all processes are here."""
     if world_size() > 1:
         dist.barrier()
+
+
+@contextmanager
+def long_barrier() -> Iterator[Callable[[], None]]:
+    """A barrier to call within the block, for waits of hours: the run's own gives up after 10 to 30 minutes.
+
+    A process that dies still ends the wait of the others, by an error of the connection.
+
+    Example:
+        >>> with long_barrier() as wait:
+        ...     wait()
+    """
+    if world_size() == 1:
+        yield barrier
+        return
+    group = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=_PATIENCE))
+
+    def wait() -> None:
+        dist.barrier(group)
+
+    try:
+        yield wait
+    finally:
+        dist.destroy_process_group(group)
 
 
 def _with_gradient(total: Tensor, local: Tensor) -> Tensor:
