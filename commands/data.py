@@ -58,6 +58,8 @@ def open_data(checkpoint: dict[str, Any], overrides: DataOptions, backbone: Back
     """
     options = hyper_parameters(checkpoint, "datamodule_hyper_parameters")
     options.update({name: value for name, value in asdict(overrides).items() if value is not None})
+    for name in ("download", "url"):  # an evaluation fetches nothing: a folder that is gone may be elsewhere
+        options.pop(name, None)
     name = checkpoint["uibe"]["datamodule"]
     if overrides.root is not None:  # may hold any data in Broden's format, as rendered sets are too
         name = "BrodenDataModule"

@@ -1,11 +1,14 @@
 """Data sets in Broden's format on disk."""
 
 import logging
+from pathlib import Path
 from typing import Any, Literal
 
 from datamodules.features import FeatureDataModule
 from uibe.data.broden import BrodenDataset, image_fingerprint, verify
 from uibe.data.index import BrodenIndex
+from uibe.data.published import RELEASES, download_broden
+from uibe.errors import DataError
 from uibe.modules.backbone import Backbone
 
 __all__ = ["BrodenDataModule"]
@@ -20,10 +23,13 @@ class BrodenDataModule(FeatureDataModule):
         root: the folder.
         categories: use only these of the folder's categories; all by default.
         damaged: `refuse` ends at the first damaged image or mask, `skip` leaves such rows out and says so.
+        download: if there is no `index.csv` in the folder, fetch the published release with images of so many
+            pixels a side and unpack it there.
+        url: fetch this zip file instead of a published one.
         **options: see `FeatureDataModule`.
 
     Raises:
-        DataError: when opened, if a file is missing or damaged.
+        DataError: when prepared or opened, if a file is missing or damaged or cannot be fetched.
     """
 
     def __init__(
@@ -31,9 +37,25 @@ class BrodenDataModule(FeatureDataModule):
         root: str,
         categories: list[str] | None = None,
         damaged: Literal["refuse", "skip"] = "refuse",
+        download: Literal[224, 227, 384] | None = None,
+        url: str | None = None,
         **options: Any,  # noqa: ANN401 - the base class declares and checks them
     ) -> None:
         super().__init__(**options)
+
+    def prepare_data(self) -> None:
+        """Fetch the data where that was asked for; otherwise say what to do if it is not there."""
+        options = self.hparams
+        url = options.url or RELEASES.get(options.download)
+        if url is not None:
+            download_broden(url, options.root, progress=True)
+        elif not (Path(options.root) / "index.csv").is_file():
+            try:
+                BrodenIndex.read(options.root)
+            except DataError as error:
+                raise DataError(
+                    f"{error}; or fetch Broden there: train.py fit --data.download 224"
+                ) from error
 
     def images(self, backbone: Backbone) -> tuple[BrodenDataset, str]:
         """All images, verified, with a fingerprint of their content."""

@@ -36,7 +36,7 @@ class SyntheticDataModule(BrodenDataModule):
         passes_per_epoch: int = 4,
         **options: Any,  # noqa: ANN401 - the base classes declare and check them
     ) -> None:
-        super().__init__(root, passes_per_epoch=passes_per_epoch, **options)
+        super().__init__(root, passes_per_epoch=passes_per_epoch, download=None, url=None, **options)
 
     def prepare_data(self) -> None:
         """Render the set unless it is there."""

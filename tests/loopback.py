@@ -23,6 +23,9 @@ class Loopback(ThreadingHTTPServer):
         requests: (method, name, Range or "") of all that came.
         failures: what happens to the next GET requests, one each; None for nothing.
         always: by name of a file, what happens to every GET of it.
+        headers: to be sent with every answer.
+        lie: bytes to add to the length that HEAD is told.
+        sent: bytes of all bodies.
     """
 
     daemon_threads = True
@@ -34,6 +37,9 @@ class Loopback(ThreadingHTTPServer):
         self.requests: list[tuple[str, str, str]] = []
         self.failures: deque[Failure | None] = deque()
         self.always: dict[str, Failure] = {}
+        self.headers: dict[str, str] = {}
+        self.lie = 0
+        self.sent = 0
         self.decide: Callable[[str, str], Failure | None] = lambda name, wanted: None
         self.lock = threading.Lock()
 
@@ -95,12 +101,15 @@ class _Handler(BaseHTTPRequestHandler):
         if failure == "short":
             body = body[: len(body) // 2]
         self.send_response(status)
-        for key, value in headers.items():
+        for key, value in {**self.server.headers, **headers}.items():
             self.send_header(key, value)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(body) + (self.server.lie if head else 0)))
         self.end_headers()
         if not head:
-            self.wfile.write(body[: len(body) // 2] if failure == "cut" else body)
+            body = body[: len(body) // 2] if failure == "cut" else body
+            self.wfile.write(body)
+            with self.server.lock:
+                self.server.sent += len(body)
         if failure == "cut":
             self.close_connection = True
 

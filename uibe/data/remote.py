@@ -10,10 +10,13 @@ import logging
 import os
 import re
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import fsspec
+import fsspec.callbacks
 
 from uibe.errors import ConfigError, DataError
 
@@ -73,6 +76,33 @@ class RemoteFile:
         """
         found = self._attempts("size", lambda system: system.info(self._path)["size"])
         return None if found is None else int(found)
+
+    def version(self) -> dict[str, str]:
+        """What changes when the file does, by name, as far as the server tells: size, ETag, last change.
+
+        Raises:
+            DataError: see `read`.
+        """
+        info = self._attempts("size", lambda system: system.info(self._path))
+        names = ("size", "ETag", "Last-Modified", "mtime")
+        return {name: str(info[name]) for name in names if info.get(name) is not None}
+
+    def copy_to(self, path: Path, note: Callable[[int], None] = lambda done: None) -> None:
+        """Copy the whole file in one stream to a local one, from its beginning at each attempt.
+
+        Args:
+            path: the local file.
+            note: called with the number of bytes that are there, now and then.
+
+        Raises:
+            DataError: see `read`.
+        """
+
+        def copy(system: Any) -> None:  # noqa: ANN401 - fsspec is untyped
+            hooks = {"note": lambda size, value, **_: note(value)}
+            system.get_file(self._path, str(path), callback=fsspec.callbacks.Callback(hooks=hooks))
+
+        self._attempts("all bytes", copy)
 
     def read(self, start: int = 0, end: int | None = None) -> bytes:
         """The bytes from `start` up to, without, `end`; up to the end of the file by default.
