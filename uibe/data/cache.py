@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from uibe.data.cache_folder import DTYPES, CacheKey, Layout, differences, read_meta
+from uibe.data.cache_shards import FeaturesOf, write_stream, write_together
 from uibe.data.indices import checked_indices
 from uibe.data.rows import RowFile, RowFiles
-from uibe.data.shards import FeaturesOf, write_stream, write_together
 from uibe.errors import ConfigError, MismatchError
 
 __all__ = ["CacheKey", "FeatureCache", "fill", "fill_shards"]
