@@ -52,6 +52,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "uibe.metrics": {"uibe.functional", "torch", "torchmetrics"},
     "uibe.data": {"uibe.functional", "uibe.modules", "uibe.errors", "torch", "numpy", "PIL", "rich"},
+    "uibe.data.remote": {"uibe.errors", "fsspec", "aiohttp"},
     "uibe.peers": {
         "uibe.functional",
         "uibe.modules",
