@@ -1,6 +1,7 @@
 """A real HTTP server on loopback: files of a folder with range requests, and failures on demand."""
 
 import contextlib
+import os
 import re
 import threading
 import time
@@ -8,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest import mock
 from urllib.parse import unquote
 
 Failure = str  # "500", "429", "404", ... or "cut", "short", "ignore", "shifted", "slow", "corrupt"
@@ -109,7 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def serve(folder: Path) -> Iterator[Loopback]:
     """Serve a folder until the end of the block."""
-    with Loopback(folder) as server:
+    direct = {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
+    with mock.patch.dict(os.environ, direct), Loopback(folder) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:

@@ -23,7 +23,16 @@ from torch import Tensor
 
 from uibe.errors import ConfigError, DataError, MismatchError
 
-__all__ = ["ARRAY_NAME", "DTYPES", "CacheKey", "differences", "read_meta", "write_folder"]
+__all__ = [
+    "ARRAY_NAME",
+    "DTYPES",
+    "CacheKey",
+    "differences",
+    "disk_errors",
+    "read_meta",
+    "temporary_sibling",
+    "write_folder",
+]
 
 ARRAY_NAME = "features.npy"
 META_NAME = "meta.json"
@@ -127,7 +136,7 @@ def write_folder(path: Path, key: CacheKey, num_images: int, batches: Iterable[T
     Raises:
         DataError: see `uibe.data.cache.fill`.
     """
-    with _temporary_sibling(path) as temporary:
+    with temporary_sibling(path) as temporary:
         with open(temporary / ARRAY_NAME, "wb", buffering=0) as file:
             writer = _ArrayWriter(file, path, num_images, DTYPES[key["dtype"]])
             for batch in batches:
@@ -135,18 +144,18 @@ def write_folder(path: Path, key: CacheKey, num_images: int, batches: Iterable[T
             shape = writer.finish()
             num_bytes = file.tell()
         meta = {"format": _FORMAT, "key": dict(key), "shape": shape, "bytes": num_bytes}
-        with _disk_errors(path):
+        with disk_errors(path):
             _write_synced(temporary / META_NAME, json.dumps(meta, indent=1).encode())
             _publish(temporary, path)
 
 
 @contextlib.contextmanager
-def _temporary_sibling(path: Path) -> Iterator[Path]:
+def temporary_sibling(path: Path) -> Iterator[Path]:
     """Make a folder on the same file system as `path`, removed in the end unless it was renamed."""
     # Not tempfile.mkdtemp: its folders are closed to everyone else, also after the renaming.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with _disk_errors(path):
+        with disk_errors(path):
             temporary.mkdir(parents=True)
         yield temporary
     finally:
@@ -154,7 +163,8 @@ def _temporary_sibling(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _disk_errors(path: Path, num_bytes: int = 0) -> Iterator[None]:
+def disk_errors(path: Path, num_bytes: int = 0) -> Iterator[None]:
+    """Say in one line that `path`, of so many bytes, cannot be written."""
     try:
         yield
     except OSError as error:
@@ -221,7 +231,7 @@ class _ArrayWriter:
                 f"{self._path}: {self._written} images came, {self._num_images} were announced: "
                 "check that the batches and the image list are of the same data"
             )
-        with _disk_errors(self._path, self._num_bytes):
+        with disk_errors(self._path, self._num_bytes):
             os.fsync(self._file.fileno())
         return self._shape()
 
@@ -263,6 +273,6 @@ class _ArrayWriter:
 
     def _write(self, data: memoryview) -> None:
         # Unbuffered, so that a full disk shows here and not while closing; a raw write may be partial.
-        with _disk_errors(self._path, self._num_bytes):
+        with disk_errors(self._path, self._num_bytes):
             while data:
                 data = data[self._file.write(data) :]

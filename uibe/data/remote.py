@@ -156,7 +156,8 @@ def _filesystem(protocol: str, timeout: float, process: int) -> Any:  # noqa: AN
     if protocol in ("http", "https"):
         limits = aiohttp.ClientTimeout(total=10 * timeout, sock_connect=timeout, sock_read=timeout)
         options = {
-            "client_kwargs": {"timeout": limits, "raise_for_status": _check_range},
+            # trust_env: proxies of the environment, as in a cluster
+            "client_kwargs": {"timeout": limits, "raise_for_status": _check_range, "trust_env": True},
             # compressed on the way, lengths and offsets would be of something else
             "headers": {"Accept-Encoding": "identity"},
         }
