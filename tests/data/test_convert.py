@@ -96,7 +96,9 @@ def test_shared_files_are_with_each_row(broden_root: Path, tmp_path: Path) -> No
     assert members(out / "val-00000.tar")[2][1] == (broden_root / "images/a/0_object.png").read_bytes()
 
 
-def test_damaged_rows_are_refused_or_skipped(broden_root: Path, tmp_path: Path) -> None:
+def test_damaged_rows_are_refused_or_skipped(
+    broden_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (broden_root / "images/a/1.png").write_bytes(b"none")
     with pytest.raises(DataError, match=r"1\.png"):
         convert(broden_root, tmp_path / "out")
@@ -104,6 +106,23 @@ def test_damaged_rows_are_refused_or_skipped(broden_root: Path, tmp_path: Path) 
     out = convert(broden_root, tmp_path / "out", damaged="skip")
     assert json.loads((out / "shards.json").read_text())["skipped"] == [3]
     assert "images/a/1.png" not in (out / "shards.json").read_text()
+    assert re.search(r"skipped: .*1\.png.*line 3", caplog.text)
+
+
+def test_split_without_images_is_refused(broden_root: Path, tmp_path: Path) -> None:
+    edit(broden_root / "index.csv", "b/2.jpg,val", "b/2.jpg,train")
+    edit(broden_root / "index.csv", "b/3.jpg,val", "b/3.jpg,train")
+    with pytest.raises(DataError, match="no row has split 'val'"):
+        convert(broden_root, tmp_path / "out")
+
+
+def test_current_folder_can_be_written(
+    broden_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert convert(broden_root, ".") == tmp_path / "here"
+    assert (tmp_path / "here" / "shards.json").is_file()
 
 
 def test_folder_in_use_is_refused(broden_root: Path, tmp_path: Path) -> None:

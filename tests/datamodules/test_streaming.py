@@ -1,6 +1,7 @@
 """Training and scoring from shards over HTTP give what the folder gives."""
 
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from tests.running import Run, broden, finished, quick, run_evaluate, run_train,
 from uibe.data.convert import convert
 from uibe.data.synthetic import render
 from uibe.errors import ConfigError
-from uibe.functional.detectors import hard_responses
+from uibe.functional.detectors import Detectors
+from uibe.metrics.tallies import tally_split
 from uibe.modules.backbone import Backbone
 
 SMALL_CNN = "uibe.modules.small_cnn:small_cnn"
@@ -33,7 +35,9 @@ def shards(folder: Path) -> Path:
 def server(shards: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
     """A server that fails every third time, and no pauses before the next attempt."""
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    kinds = itertools.cycle(["503", None, None, "cut", None, None, "corrupt", None, None, "short", None, None])
+    kinds = itertools.cycle(
+        ["503", None, None, "cut", None, None, "corrupt", None, None, "short", None, None]
+    )
     with serve(shards) as running:
         running.decide = lambda name, wanted: next(kinds)
         yield running
@@ -53,7 +57,8 @@ def from_folder(folder: Path) -> Run:
 
 def streaming(root: str, cache: Path) -> list[str]:
     """Options of shards."""
-    return ["--data", "datamodules.StreamingBrodenDataModule", "--data.root", root, "--data.cache_dir", str(cache)]
+    place = ["--data.root", root, "--data.cache_dir", str(cache)]
+    return ["--data", "datamodules.StreamingBrodenDataModule", *place]
 
 
 def test_training_over_http_is_bit_identical(server: Loopback, from_folder: Run, tmp_path: Path) -> None:
@@ -63,27 +68,23 @@ def test_training_over_http_is_bit_identical(server: Loopback, from_folder: Run,
     assert len(server.requests) > 20
 
 
-def test_checkpoint_is_scored_where_it_was_trained(server: Loopback, from_folder: Run, tmp_path: Path) -> None:
-    trained = finished(run_train(*streaming(server.url, tmp_path / "cache"), *quick(tmp_path)), tmp_path)
-    own = run_evaluate("score", "--ckpt_path", trained.path)
-    expected = run_evaluate("score", "--ckpt_path", from_folder.path)
-    assert (own.code, expected.code) == (0, 0), own.err + expected.err
-    assert own.out.splitlines()[-5:] == expected.out.splitlines()[-5:]
+def metrics(run: Run, out: Path, *options: str | Path) -> dict[str, object]:
+    """What `evaluate.py score` writes."""
+    outcome = run_evaluate("score", "--ckpt_path", run.path, "--out", out, *options)
+    assert outcome.code == 0, outcome.err
+    content: dict[str, object] = json.loads((out / "metrics.json").read_text())
+    return content
 
 
-def test_checkpoint_is_scored_elsewhere(
+def test_scores_are_the_same_wherever_they_are_trained_and_taken(
     server: Loopback, folder: Path, from_folder: Run, tmp_path: Path
 ) -> None:
+    expected = metrics(from_folder, tmp_path / "0")
     trained = finished(run_train(*streaming(server.url, tmp_path / "cache"), *quick(tmp_path)), tmp_path)
-    outcomes = [
-        run_evaluate("score", "--ckpt_path", path, "--data.root", root, "--data.cache_dir", cache)
-        for path, root, cache in (
-            (from_folder.path, server.url, tmp_path / "cache"),
-            (trained.path, str(folder), folder.parent / "cache"),
-        )
-    ]
-    assert [outcome.code for outcome in outcomes] == [0, 0], [outcome.err for outcome in outcomes]
-    assert outcomes[0].out.splitlines()[-5:] == outcomes[1].out.splitlines()[-5:]
+    assert metrics(trained, tmp_path / "1") == expected
+    own, other = ["--data.cache_dir", tmp_path / "a"], ["--data.cache_dir", tmp_path / "b"]
+    assert metrics(from_folder, tmp_path / "2", "--data.root", server.url, *own) == expected
+    assert metrics(trained, tmp_path / "3", "--data.root", folder, *other) == expected
 
 
 def test_features_share_the_cache_of_the_folder(
@@ -101,31 +102,44 @@ def test_features_share_the_cache_of_the_folder(
 def test_same_tally_count_for_count(
     backbone: Backbone, folder: Path, server: Loopback, tmp_path: Path
 ) -> None:
-    options = {"cache_dir": str(tmp_path), "batch_size": 5}
     modules: list[FeatureDataModule] = [
-        BrodenDataModule(str(folder), **options),
-        StreamingBrodenDataModule(server.url, cache_megabytes=1, **options),
+        BrodenDataModule(str(folder), cache_dir=str(tmp_path / "folder"), batch_size=5),
+        StreamingBrodenDataModule(server.url, cache_dir=str(tmp_path / "shards"), batch_size=5),
     ]
+    detectors = Detectors(torch.eye(64), torch.full((64,), 0.1))
     for split in ("train", "val"):
-        counts = [tally(module.open(backbone).labelled_batches(split)) for module in modules]
-        assert torch.equal(counts[0], counts[1])
-        assert counts[0].count_nonzero() > 100
+        expected, found = (
+            tally_split({"": detectors}, module.open(backbone), split)[""].counts() for module in modules
+        )
+        assert all(torch.equal(left, right) for left, right in zip(expected, found, strict=True))
+        assert found.intersections.count_nonzero() > 100
 
 
-def test_images_without_a_cache_are_shuffled_in_blocks(
-    backbone: Backbone, server: Loopback, folder: Path, tmp_path: Path
+@pytest.mark.parametrize("workers", [0, 2])
+def test_images_without_a_feature_cache_are_those_of_the_folder(
+    backbone: Backbone, server: Loopback, folder: Path, workers: int
 ) -> None:
     options = {"cache": False, "pixels_per_batch": 5 * 36}
-    streamed = StreamingBrodenDataModule(server.url, num_workers=2, **options)
-    plain = BrodenDataModule(str(folder), **options)
-    for module in (streamed, plain):
+    modules: list[FeatureDataModule] = [
+        BrodenDataModule(str(folder), **options),
+        StreamingBrodenDataModule(server.url, num_workers=workers, **options),
+    ]
+    for module in modules:
         module.open(backbone)
-    found, expected = (torch.cat(list(module.train_dataloader())) for module in (streamed, plain))
-    assert len(found) == len(expected) == 20  # 4 batches of 5; the rest of an epoch is dropped
-    whole = torch.stack([plain.features.images[row]["image"] for row in plain.features.rows("train")])
-    matches = (found.flatten(1)[:, None] == whole.flatten(1)[None]).all(2)
-    assert matches.sum(1).tolist() == [1] * 20
-    assert matches.sum(0).max() == 1
+    expected, found = (torch.cat(list(module.train_dataloader())) for module in modules)
+    assert len(found) == 20  # 4 batches of 5; the rest of an epoch is dropped
+    assert torch.equal(found, expected)
+
+
+def test_images_without_a_feature_cache_are_shuffled_in_blocks(backbone: Backbone, server: Loopback) -> None:
+    server.decide = lambda name, wanted: None
+    streamed = StreamingBrodenDataModule(server.url, cache=False, pixels_per_batch=4 * 36)
+    source = streamed.open(backbone).images.index.source  # type: ignore[union-attr]
+    source._num_blocks = source._cache._num_blocks = 2  # type: ignore[attr-defined]
+    assert sum(len(batch) for batch in streamed.train_dataloader()) == 24
+    blocks = {(name, wanted): n for (name, wanted), n in server.gets().items() if name.startswith("train")}
+    assert len(blocks) > 2
+    assert set(blocks.values()) == {1}
 
 
 def test_lost_server_ends_training_with_one_line(server: Loopback, tmp_path: Path) -> None:

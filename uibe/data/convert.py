@@ -11,6 +11,8 @@ import argparse
 import hashlib
 import io
 import json
+import logging
+import os
 import re
 import shutil
 import tarfile
@@ -33,6 +35,8 @@ from uibe.data.threads import in_threads
 from uibe.errors import ConfigError, DataError, one_line_errors
 
 __all__ = ["convert", "main"]
+
+_log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 4 * 2**20
 _TAR_BLOCK, _TAR_RECORD = 512, 10240
@@ -60,7 +64,8 @@ def convert(
         `out`.
 
     Raises:
-        DataError: a file is missing, damaged or of an unknown format, `out` is in use, or the disk is full.
+        DataError: a file is missing, damaged or of an unknown format, a split is empty, `out` is in use, or
+            the disk is full.
         ConfigError: a number is not positive, or `damaged` is neither.
 
     Example:
@@ -74,11 +79,15 @@ def convert(
     """
     if shard_megabytes <= 0 or block_bytes <= 0:
         raise ConfigError(f"shard_megabytes: {shard_megabytes}, block_bytes: {block_bytes}; expected above 0")
-    out = Path(out)
+    out = Path(os.path.abspath(out))  # "." has no name of its own
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: in use; choose another folder or delete this one")
     whole = BrodenIndex.read(root)
-    index, _ = verify(whole, damaged, progress)
+    index, complaints = verify(whole, damaged, progress)
+    for complaint in complaints:
+        _log.warning("skipped: %s", complaint)
+    for split in ("train", "val"):
+        index.split_rows(split)
     plan = _Plan.of(index, FolderSource(root), int(shard_megabytes * 2**20), block_bytes)
     with temporary_sibling(out) as temporary:
         if (free := shutil.disk_usage(temporary).free) < plan.num_bytes:
