@@ -148,6 +148,11 @@ def test_protocols() -> None:
         RemoteFile("nothing://x")
 
 
+def test_invalid_url() -> None:
+    with pytest.raises(DataError, match="not a valid URL"):
+        RemoteFile("http://:x/file").read(0, 1)
+
+
 @pytest.mark.parametrize("options", [{"retries": -1}, {"pause": -1.0}, {"timeout": 0.0}])
 def test_numbers_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="expected"):
