@@ -6,18 +6,26 @@ from typing import Any
 
 import torch
 
-from datamodules import BrodenDataModule, FeatureDataModule, ImageFolderDataModule, SyntheticDataModule
+from datamodules import (
+    BrodenDataModule,
+    FeatureDataModule,
+    ImageFolderDataModule,
+    StreamingBrodenDataModule,
+    SyntheticDataModule,
+)
 from lightning_modules.checkpoint import hyper_parameters
 from uibe.data.broden import BrodenDataset, image_fingerprint, label_fingerprint
 from uibe.data.features import FeatureStore
+from uibe.data.shards import is_sharded
 from uibe.errors import ConfigError
 from uibe.modules.backbone import Backbone
 
 __all__ = ["DataOptions", "device_of", "fingerprints", "open_data"]
 
-DATA_MODULES = {cls.__name__: cls for cls in (BrodenDataModule, ImageFolderDataModule, SyntheticDataModule)}
-
-BRODEN_OPTIONS = {*signature(FeatureDataModule).parameters, *signature(BrodenDataModule).parameters}
+DATA_MODULES: dict[str, type[FeatureDataModule]] = {
+    cls.__name__: cls
+    for cls in (BrodenDataModule, ImageFolderDataModule, StreamingBrodenDataModule, SyntheticDataModule)
+}
 
 
 @dataclass
@@ -25,7 +33,8 @@ class DataOptions:
     """Where the data is, if not where it was in training.
 
     Args:
-        root: folder in Broden's format to score on, whatever the basis was learned on.
+        root: folder in Broden's format, or folder or URL of its shards, to score on, whatever the basis was
+            learned on.
         cache_dir: folder of the feature caches.
         batch_size: images a batch.
         num_workers: processes that read images and labels.
@@ -62,13 +71,15 @@ def open_data(checkpoint: dict[str, Any], overrides: DataOptions, backbone: Back
         options.pop(name, None)
     name = checkpoint["uibe"]["datamodule"]
     if overrides.root is not None:  # may hold any data in Broden's format, as rendered sets are too
-        name = "BrodenDataModule"
-        options = {key: value for key, value in options.items() if key in BRODEN_OPTIONS}
+        chosen = StreamingBrodenDataModule if is_sharded(overrides.root) else BrodenDataModule
+        name = chosen.__name__
+        known = {*signature(FeatureDataModule).parameters, *signature(chosen).parameters}
+        options = {key: value for key, value in options.items() if key in known}
     elif name == "ImageFolderDataModule":
         raise ConfigError("data.root: learned on images without labels; give a folder in Broden's format")
     if name not in DATA_MODULES:
         raise ConfigError(f"checkpoint: data module {name!r} is not one of {', '.join(DATA_MODULES)}")
-    datamodule: FeatureDataModule = DATA_MODULES[name](**options)
+    datamodule = DATA_MODULES[name](**options)
     datamodule.prepare_data()
     datamodule.open(backbone)
     return datamodule

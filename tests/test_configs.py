@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.data.builders import write_broden
 from tests.running import Bench, Run, finished, quick, run_evaluate, run_train
+from uibe.data.convert import convert
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -30,6 +31,10 @@ def places365(path: Path) -> Path:
 def _synthetic(bench: Bench, folder: Path) -> list[str]:
     sizes = ["--data.num_train", "24", "--data.num_val", "12", "--data.render_size", "48"]
     return [*sizes, "--data.mask_size", "24", "--data.root", str(bench.root), *quick(folder)]
+
+
+def _streaming(bench: Bench, folder: Path) -> list[str]:
+    return ["--data.root", str(convert(bench.root, folder / "shards")), *quick(folder)]
 
 
 def _efficientnet(bench: Bench, folder: Path) -> list[str]:
@@ -82,6 +87,7 @@ SMALL: dict[str, tuple[Callable[[Bench, Path], list[str]], int]] = {
     "efficientnet_lite0_broden": (_efficientnet, 320),
     "efficientnet_lite0_bn2_broden": (_efficientnet, 1280),
     "resnet18_places365_broden": (_places, 512),
+    "synthetic_streaming": (_streaming, 64),
     "synthetic_supervised": (_synthetic, 15),
     "efficientnet_lite0_supervised_broden": (_supervised, 2),
     "resnet18_imagenet_broden": (_imagenet, 512),

@@ -99,11 +99,13 @@ def test_range_beyond_the_end(server: Loopback) -> None:
         remote(server, retries=1).read(9_900, 10_100)
 
 
-@pytest.mark.parametrize("failure", ["ignore", "shifted"])
-def test_other_bytes_than_asked_for_are_refused(server: Loopback, failure: str) -> None:
+@pytest.mark.parametrize(
+    ("failure", "start"), [("ignore", 10), ("ignore", 0), ("shifted", 10), ("shifted", 0)]
+)
+def test_other_bytes_than_asked_for_are_refused(server: Loopback, failure: str, start: int) -> None:
     server.always["file"] = failure
     with pytest.raises(RangeIgnoredError, match="local copy"):
-        remote(server).read(10, 20)
+        remote(server).read(start, 20)
     assert len(server.requests) == 1
 
 
@@ -146,6 +148,11 @@ def test_protocols() -> None:
     assert not is_remote("C:/shards")
     with pytest.raises(ConfigError, match="nothing"):
         RemoteFile("nothing://x")
+
+
+def test_invalid_url() -> None:
+    with pytest.raises(DataError, match="not a valid URL"):
+        RemoteFile("http://:x/file").read(0, 1)
 
 
 @pytest.mark.parametrize("options", [{"retries": -1}, {"pause": -1.0}, {"timeout": 0.0}])

@@ -17,9 +17,11 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from uibe.data.images import content_fingerprint, read_rgb
+from uibe.data.images import decode_rgb
 from uibe.data.index import BrodenIndex, BrodenRow, Cell, LabelTable
+from uibe.data.sources import fingerprint
 from uibe.data.threads import in_threads
+from uibe.data.windows import Windows
 from uibe.errors import ConfigError, DataError
 
 __all__ = [
@@ -128,7 +130,7 @@ class BrodenDataset(Dataset[BrodenSample]):
             DataError: it is missing or cannot be decoded.
         """
         row = self.index.rows[self.rows[i]]
-        return read_rgb(self.index.root / "images" / row.image, self._where(row))
+        return self._decode(f"images/{row.image}", row)
 
     def labels(self, i: int) -> ImageLabels:
         """The labels of image `i`; the image itself is not opened.
@@ -150,23 +152,31 @@ class BrodenDataset(Dataset[BrodenSample]):
 
     def _plane(self, row: BrodenRow, mask: str) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
         """Concept codes (sh, sw) of one mask file."""
-        path = self.index.root / "images" / mask
-        pixels = np.asarray(read_rgb(path, self._where(row)))
+        pixels = np.asarray(self._decode(f"images/{mask}", row))
         if pixels.shape[:2] != row.mask_size:
             found, expected = (f"{w} x {h}" for h, w in (pixels.shape[:2], row.mask_size))
-            where = self._where(row)
-            raise DataError(f"{path} (from {where}): {found} pixels; expected {expected}, sw x sh")
+            where = f"{self.index.source.place(f'images/{mask}')} (from {self._where(row)})"
+            raise DataError(f"{where}: {found} pixels; expected {expected}, sw x sh")
         numbers = pixels[..., 0] + pixels[..., 1] * np.uint16(256)
         codes: np.ndarray[tuple[int, ...], np.dtype[np.int32]] = self._codes.take(numbers)
         if codes.min() < 0:
+            where = f"{self.index.source.place(f'images/{mask}')} (from {self._where(row)})"
             raise DataError(
-                f"{path} (from {self._where(row)}): label number {numbers[codes < 0][0]} (R + 256 G) "
+                f"{where}: label number {numbers[codes < 0][0]} (R + 256 G) "
                 "is not in label.csv; add it there or correct the mask"
             )
         return codes
 
+    def windows(self, rows: Sequence[int]) -> Windows | None:
+        """How to shuffle some ascending rows so that few bytes are read twice; None: in any way."""
+        return self.index.source.windows(len(rows))
+
+    def _decode(self, name: str, row: BrodenRow) -> Image.Image:
+        source = self.index.source
+        return decode_rgb(source.file(name), source.place(name), self._where(row))
+
     def _where(self, row: BrodenRow) -> str:
-        return f"{self.index.root / 'index.csv'}, line {row.line}"
+        return f"{self.index.source.place('index.csv')}, line {row.line}"
 
 
 def collate(samples: Sequence[BrodenSample]) -> BrodenBatch:
@@ -224,7 +234,9 @@ def verify(
         complaints = list(steps)
     sound = tuple(row for row, message in zip(index.rows, complaints, strict=True) if message is None)
     if not sound:
-        raise DataError(f"{index.root}: all {len(index.rows)} images are damaged; the first: {complaints[0]}")
+        raise DataError(
+            f"{index.source.place()}: all {len(index.rows)} images are damaged; the first: {complaints[0]}"
+        )
     return replace(index, rows=sound), [message for message in complaints if message is not None]
 
 
@@ -236,7 +248,7 @@ def image_fingerprint(index: BrodenIndex) -> str:
     Raises:
         DataError: an image cannot be read.
     """
-    return content_fingerprint(index.root / "images", (row.image for row in index.rows))
+    return fingerprint((row.image for row in index.rows), lambda name: index.source.digest(f"images/{name}"))
 
 
 def label_fingerprint(index: BrodenIndex) -> str:
@@ -246,6 +258,6 @@ def label_fingerprint(index: BrodenIndex) -> str:
         DataError: a file cannot be read.
     """
     masks = (f"images/{mask}" for row in index.rows for cell in row.cells for mask in cell.masks)
-    content = content_fingerprint(index.root, ["index.csv", "label.csv", "category.csv", *masks])
+    content = fingerprint(["index.csv", "label.csv", "category.csv", *masks], index.source.digest)
     parts = [content, *index.labels.categories, *(str(row.line) for row in index.rows)]
     return sha256("\n".join(parts).encode()).hexdigest()

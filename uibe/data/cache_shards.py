@@ -20,7 +20,7 @@ from uibe.data.shard_file import FeatureStream, disk_errors, write_shard
 from uibe.errors import DataError, MismatchError
 from uibe.functional.processes import long_barrier, rank, shared_text, world_size
 
-__all__ = ["FeaturesOf", "write_stream", "write_together"]
+__all__ = ["FeaturesOf", "temporary_sibling", "write_stream", "write_together"]
 
 FeaturesOf = Callable[[Sequence[range]], Generator[Tensor]]
 """Features (n, D, H, W) of ranges of image rows, one range after the other."""
@@ -42,7 +42,7 @@ def write_stream(
         DataError: see `uibe.data.cache.fill`.
     """
     stream = FeatureStream(path, batches, num_images)
-    with _temporary_sibling(path) as temporary:
+    with temporary_sibling(path) as temporary:
         num_features, height, width = stream.sizes()
         layout = Layout.plan((num_images, height, width, num_features), key["dtype"], images_per_shard)
         _check_space(path, layout, range(layout.num_shards))
@@ -175,7 +175,7 @@ def _check_space(path: Path, layout: Layout, shards: Iterable[int]) -> None:
 
 
 @contextlib.contextmanager
-def _temporary_sibling(path: Path) -> Iterator[Path]:
+def temporary_sibling(path: Path) -> Iterator[Path]:
     """Make a folder on the same file system as `path`, removed in the end unless it was renamed."""
     # Not tempfile.mkdtemp: its folders are closed to everyone else, also after the renaming.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")

@@ -170,8 +170,15 @@ class FeatureStore:
             return self._shuffled(pixels, sampler)
         height, width = self.backbone.feature_size
         images_per_batch = max(1, pixels_per_batch // (height * width))
+        windows = self.images.windows(rows) if isinstance(self.images, BrodenDataset) else None
         sampler = PixelBatchSampler(
-            len(rows), images_per_batch, seed=seed, passes=passes, num_replicas=world_size(), rank=rank()
+            len(rows),
+            images_per_batch,
+            seed=seed,
+            passes=passes,
+            windows=windows,
+            num_replicas=world_size(),
+            rank=rank(),
         )
         return self._shuffled(_ImageRows(self.images, rows), sampler)
 

@@ -1,20 +1,26 @@
 """Decoding of image files, and a folder of unlabelled images as a data set."""
 
-import hashlib
 import struct
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypedDict
+from typing import BinaryIO, TypedDict
 
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from uibe.data.threads import in_threads
+from uibe.data.sources import FolderSource, fingerprint
 from uibe.errors import DataError
 
-__all__ = ["ImageFolderDataset", "ImageSample", "content_fingerprint", "image_fingerprint", "read_rgb"]
+__all__ = [
+    "ImageFolderDataset",
+    "ImageSample",
+    "content_fingerprint",
+    "decode_rgb",
+    "image_fingerprint",
+    "read_rgb",
+]
 
 _EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 # What Pillow's decoders raise on damaged files: its documentation promises only OSError.
@@ -81,15 +87,29 @@ def read_rgb(path: Path, where: str = "") -> Image.Image:
     Raises:
         DataError: the file is missing, truncated or no image.
     """
+    return decode_rgb(path, str(path), where)
+
+
+def decode_rgb(file: Path | BinaryIO, place: str, where: str = "") -> Image.Image:
+    """Decode an image file that is on the disk or in memory, as `read_rgb`.
+
+    Args:
+        file: path or binary stream.
+        place: what the message calls it.
+        where: place that refers to it.
+
+    Raises:
+        DataError: the file is missing, truncated or no image.
+    """
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             # Pillow warns when it drops the palette's transparency by itself.
             clear = image.convert("RGBA") if "transparency" in image.info else image
             return clear.convert("RGB")
     except _DAMAGE as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be decoded ({error})"
         origin = f" (from {where})" if where else ""
-        raise DataError(f"{path}{origin}: {reason}; restore the file or remove its entry") from error
+        raise DataError(f"{place}{origin}: {reason}; restore the file or remove its entry") from error
 
 
 def content_fingerprint(root: Path, names: Iterable[str]) -> str:
@@ -101,25 +121,12 @@ def content_fingerprint(root: Path, names: Iterable[str]) -> str:
     Raises:
         DataError: a file cannot be read.
     """
-    names = list(names)
-    total = hashlib.sha256()
-    digests = in_threads(lambda name: _digest(root / name), names)
-    for name, digest in zip(names, digests, strict=True):
-        total.update(f"{name}\0{digest}\n".encode())
-    return total.hexdigest()
+    return fingerprint(names, FolderSource(root).digest)
 
 
 def image_fingerprint(dataset: ImageFolderDataset) -> str:
     """SHA-256 over the relative paths and the contents of a folder's images, as `content_fingerprint`."""
     return content_fingerprint(dataset.root, dataset.names)
-
-
-def _digest(path: Path) -> str:
-    """SHA-256 of one file."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); restore the file") from error
 
 
 def _image_names(root: Path) -> tuple[str, ...]:

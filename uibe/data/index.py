@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from uibe.data.sources import FolderSource, Source
 from uibe.errors import ConfigError, DataError
 
 __all__ = ["BrodenIndex", "BrodenRow", "Cell", "LabelTable"]
@@ -85,21 +86,21 @@ class BrodenIndex:
     """Which images a data set in Broden's format has, how they are split and where their labels are.
 
     Attributes:
-        root: folder that holds index.csv, label.csv, category.csv and `images/`.
+        source: where index.csv, label.csv, category.csv and the files of `images/` are read from.
         rows: the images in the order of index.csv.
         labels: the concepts.
     """
 
-    root: Path
+    source: Source
     rows: tuple[BrodenRow, ...]
     labels: LabelTable
 
     @classmethod
-    def read(cls, root: Path | str, categories: Sequence[str] | None = None) -> "BrodenIndex":
+    def read(cls, root: Path | str | Source, categories: Sequence[str] | None = None) -> "BrodenIndex":
         """Read and check the csv files below `root`.
 
         Args:
-            root: folder of the data set.
+            root: folder of the data set, or another source of its files.
             categories: categories to use, all of category.csv by default. Columns of the others are not
                 read and their labels are left out of the table, also where they stand in a mask of a
                 selected category (they read as unlabelled there).
@@ -114,18 +115,13 @@ class BrodenIndex:
                 ...
             uibe.errors.DataError: nowhere: no such folder; expected a data set in Broden's format ...
         """
-        root = Path(root)
-        if not root.is_dir():
-            raise DataError(
-                f"{root}: no such folder; expected a data set in Broden's format "
-                "(index.csv, label.csv, category.csv, images/): correct the path"
-            )
-        known = _read_categories(root / "category.csv")
-        labels = _read_labels(root / "label.csv", known, _select(known, categories, root))
-        rows = tuple(_read_rows(root / "index.csv", labels))
+        source = _folder(Path(root)) if isinstance(root, Path | str) else root
+        known = _read_categories(source)
+        labels = _read_labels(source, known, _select(known, categories, source.place()))
+        rows = tuple(row for row in _read_rows(source, labels) if row.line not in source.skipped)
         if not rows:
-            raise DataError(f"{root / 'index.csv'}: no rows below the header; expected one per image")
-        return cls(root, rows, labels)
+            raise DataError(f"{source.place('index.csv')}: no rows below the header; expected one per image")
+        return cls(source, rows, labels)
 
     def split_rows(self, split: str) -> tuple[int, ...]:
         """Positions in `rows` of the images of one split, ascending.
@@ -142,20 +138,33 @@ class BrodenIndex:
         positions = tuple(i for i, row in enumerate(self.rows) if row.split == split)
         if not positions:
             raise DataError(
-                f"{self.root / 'index.csv'}: no row has split {split!r}; mark some images {split!r} there"
+                f"{self.source.place('index.csv')}: no row has split {split!r}; "
+                f"mark some images {split!r} there"
             )
         return positions
 
 
-def _read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, int, dict[str, str]]]:
+def _folder(root: Path) -> FolderSource:
+    if not root.is_dir():
+        raise DataError(
+            f"{root}: no such folder; expected a data set in Broden's format "
+            "(index.csv, label.csv, category.csv, images/): correct the path"
+        )
+    return FolderSource(root)
+
+
+def _read_table(
+    source: Source, name: str, columns: Sequence[str]
+) -> Iterator[tuple[str, int, dict[str, str]]]:
     """Yield (place for messages, line number, cells by column) of each row of a csv file."""
+    path = source.place(name)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = source.read(name).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; a data set in Broden's format needs it") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from error
-    reader = csv.reader(io.StringIO(text), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=None), strict=True)
     try:
         header = next(reader, [])
         missing = [name for name in columns if name not in header]
@@ -171,19 +180,21 @@ def _read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, int, 
         raise DataError(f"{path}, line {reader.line_num}: not valid csv ({error})") from error
 
 
-def _read_categories(path: Path) -> tuple[str, ...]:
+def _read_categories(source: Source) -> tuple[str, ...]:
     """Names of category.csv."""
     names: list[str] = []
-    for where, _, row in _read_table(path, ["name"]):
+    for where, _, row in _read_table(source, "category.csv", ["name"]):
         if not row["name"] or row["name"] in names:
             raise DataError(f"{where}: category name {row['name']!r} is empty or repeated; name each once")
         names.append(row["name"])
     if not names:
-        raise DataError(f"{path}: no rows below the header; expected one per category")
+        raise DataError(
+            f"{source.place('category.csv')}: no rows below the header; expected one per category"
+        )
     return tuple(names)
 
 
-def _select(known: Sequence[str], wanted: Sequence[str] | None, root: Path) -> tuple[str, ...]:
+def _select(known: Sequence[str], wanted: Sequence[str] | None, root: str) -> tuple[str, ...]:
     """The categories to use, in the order of category.csv."""
     if wanted is None:
         return tuple(known)
@@ -194,17 +205,19 @@ def _select(known: Sequence[str], wanted: Sequence[str] | None, root: Path) -> t
     return tuple(name for name in known if name in wanted)
 
 
-def _read_labels(path: Path, known: Sequence[str], selected: Sequence[str]) -> LabelTable:
+def _read_labels(source: Source, known: Sequence[str], selected: Sequence[str]) -> LabelTable:
     """The concepts of label.csv whose category is selected."""
     owners: dict[int, tuple[str, str]] = {}
-    for where, _, row in _read_table(path, ["number", "name", "category"]):
+    for where, _, row in _read_table(source, "label.csv", ["number", "name", "category"]):
         number = _positive(where, "number", row["number"])
         if number > _MAX_NUMBER or number in owners:
             raise DataError(f"{where}: label number {number} is repeated or above {_MAX_NUMBER}")
         owners[number] = (row["name"], _main_category(where, row["category"], known))
     kept = sorted(number for number, (_, owner) in owners.items() if owner in selected)
     if not kept:
-        raise DataError(f"{path}: no label belongs to {', '.join(selected)}; select other categories")
+        raise DataError(
+            f"{source.place('label.csv')}: no label belongs to {', '.join(selected)}; select other categories"
+        )
     codes = torch.full((_MAX_NUMBER + 1,), _UNKNOWN, dtype=torch.int32)
     codes[[0, *owners]] = 0
     codes[kept] = torch.arange(1, len(kept) + 1, dtype=torch.int32)
@@ -231,10 +244,11 @@ def _main_category(where: str, field: str, known: Sequence[str]) -> str:
     return max(counts, key=lambda name: counts[name])
 
 
-def _read_rows(path: Path, labels: LabelTable) -> Iterator[BrodenRow]:
+def _read_rows(source: Source, labels: LabelTable) -> Iterator[BrodenRow]:
     """The images of index.csv."""
     codes: list[int] = labels.codes.tolist()
-    for where, line, row in _read_table(path, ["image", "split", *_SIZES, *labels.categories]):
+    columns = ["image", "split", *_SIZES, *labels.categories]
+    for where, line, row in _read_table(source, "index.csv", columns):
         if row["split"] not in _SPLITS:
             raise DataError(f"{where}: split {row['split']!r}; expected train or val")
         ih, iw, sh, sw = (_positive(where, name, row[name]) for name in _SIZES)

@@ -138,7 +138,7 @@ class RemoteFile:
             try:
                 # by process: fsspec's event loop does not survive a fork
                 return fetch(_filesystem(_protocol(self.url), self.timeout, os.getpid()))
-            except (OSError, aiohttp.ClientError) as error:
+            except (OSError, ValueError, aiohttp.ClientError) as error:
                 cause = _root(error)
                 final = _final(cause)
                 if final is not None:
@@ -232,6 +232,8 @@ def _final(error: BaseException) -> str | None:
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return "no such file; correct the address"
+    if isinstance(error, ValueError) and not isinstance(error, OSError):  # certificate errors are both
+        return "not a valid URL; correct the address"
     if isinstance(error, PermissionError) or status in (401, 403):
         return "access is denied; check the rights and the address"
     if isinstance(status, int) and 0 < status < 500 and status not in _TRANSIENT:
