@@ -92,12 +92,16 @@ class Step:
     def __call__(self) -> Tensor:
         """Take the next step; returns the loss."""
         self.optimizer.zero_grad()
-        loss = self.module.training_step(self.batches[self.steps % len(self.batches)], self.steps)
+        loss = self.loss()
         loss.backward()
         self.optimizer.step()
         self.steps += 1
         self.module.move_base(self.steps)
         return loss.detach()
+
+    def loss(self) -> Tensor:
+        """Of the next batch."""
+        return self.module.training_step(self.batches[self.steps % len(self.batches)], self.steps)
 
 
 def _module(size: int, batches: Tensor, **options: Any) -> BasisModule:  # noqa: ANN401 - the module's own

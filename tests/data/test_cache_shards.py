@@ -151,6 +151,9 @@ def test_error_in_the_first_shard_leaves_nothing(tmp_path: Path, first: int) -> 
 def test_error_in_one_process_ends_all_and_leaves_only_whole_shards(tmp_path: Path) -> None:
     def refuse(rows: range) -> None:
         if rows.start == 11:
+            patience = time.monotonic() + 60
+            while not (tmp_path / PARTIAL / "features-00001.npy").is_file() and time.monotonic() < patience:
+                time.sleep(0.01)  # the other one's last shard
             raise DataError("no such image")
 
     def job() -> None:
