@@ -21,6 +21,7 @@ from tests.running import (
     same_tensors,
     synthetic,
 )
+from uibe.data.convert import convert
 
 pytestmark = pytest.mark.distributed
 ROOT = Path(__file__).parents[2]
@@ -99,7 +100,8 @@ def reference(own_bench: Bench) -> Run:
 def test_same_as_one_process(
     own_bench: Bench, reference: Run, tmp_path: Path, number: int, torchrun: bool
 ) -> None:
-    run = several(own_bench, tmp_path, number, torchrun=torchrun)
+    cache = tmp_path / "cache"  # filled by the processes together
+    run = several(own_bench, tmp_path, number, "--data.cache_dir", str(cache), torchrun=torchrun)
     assert_same(reference, run)
     assert run.outcome.out.count("S1 and S2 on the validation split") == 1  # one process speaks
     assert "sync_dist" not in run.outcome.err
@@ -160,6 +162,17 @@ def test_same_as_one_process_in_other_settings(
 ) -> None:
     one = alone(own_bench, tmp_path / "one", *extra)
     assert_same(one, several(own_bench, tmp_path / "two", 2, *extra))
+
+
+def test_same_from_shards(own_bench: Bench, reference: Run, tmp_path: Path) -> None:
+    convert(str(own_bench.root), str(tmp_path / "shards"))
+    data = ["--data", "datamodules.StreamingBrodenDataModule", "--data.root", str(tmp_path / "shards")]
+    same = ["--data.passes_per_epoch", "4", "--data.cache_dir", str(tmp_path / "cache")]
+    strategy = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.pixels_per_batch", "499"]
+    arguments = [*data, *same, *quick(tmp_path), *strategy, *DEVICES, *DRAWN]
+    arguments += ["--data.pixels_per_batch", "499"]
+    run = finished(started(["train.py", "fit", *arguments]), tmp_path)
+    assert_same(reference, run)
 
 
 def test_more_processes_than_images_are_refused(own_bench: Bench, reference: Run, tmp_path: Path) -> None:
