@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.utilities.types import LRSchedulerConfig
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from callbacks.signals import Interrupted, StopSignals
 from uibe.errors import ConfigError
@@ -44,6 +46,7 @@ class RunCheckpoint(Checkpoint):
         self._folder = Path()
         self._signals = StopSignals()
         self._saved_at = 0.0
+        self._saved = False
         self._progress: dict[str, Any] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -55,12 +58,19 @@ class RunCheckpoint(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen to signals from now on; Lightning does not any more."""
         self._signals.install()
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved = time.monotonic(), False
         if self._progress is not None:
             # Lightning forgets a loader's place when the length of the run was asked for before
             trainer.train_dataloader.load_state_dict(self._progress["loader"])  # type: ignore[union-attr]
             torch.set_rng_state(self._progress["random_state"])
+            for plateau, value in zip(_plateaus(trainer), self._progress.get("plateaus", []), strict=False):
+                plateau.scheduler.step(value)
             self._progress = None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop, if a signal asks for it: the epoch before is logged by now, and the run is not over."""
+        if self._saved:
+            self._stop(trainer, self._signals.received(pl_module.device))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401
         """Save, if it is due, and stop, if a signal asks for it; the end of the epoch does both anyway."""
@@ -74,10 +84,8 @@ class RunCheckpoint(Checkpoint):
         self._stop(trainer, number)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, and stop, if a signal asks for it and the run is not over."""
+        """Save; a signal waits until Lightning has logged the epoch."""
         self._save(trainer)
-        if trainer.current_epoch + 1 != trainer.max_epochs:
-            self._stop(trainer, self._signals.received(pl_module.device))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the signals back."""
@@ -92,7 +100,13 @@ class RunCheckpoint(Checkpoint):
     ) -> None:
         """Keep the place in the epoch, and torch's random state: modules of others may draw from it."""
         loader = trainer.train_dataloader.state_dict()  # type: ignore[union-attr]
-        checkpoint["progress"] = {"loader": loader, "random_state": torch.get_rng_state()}
+        if trainer.is_last_batch:  # `limit_train_batches` ends an epoch before its loader does
+            loader["given"] = loader["batches"]
+        checkpoint["progress"] = {
+            "loader": loader,
+            "random_state": torch.get_rng_state(),
+            "plateaus": _values_to_come(trainer),
+        }
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -108,11 +122,13 @@ class RunCheckpoint(Checkpoint):
         return bool(global_sum(torch.tensor(int(late), device=pl_module.device)))
 
     def _save(self, trainer: Trainer) -> None:
-        path = self._folder / "last.ckpt"
-        if trainer.is_global_zero:
-            _keep_previous(path, self._folder / "previous.ckpt")
+        path, previous = self._folder / "last.ckpt", self._folder / "previous.ckpt"
+        # a run goes on with the previous one where the last one is damaged, and has no other to lose
+        damaged = not self._saved and Path(trainer.ckpt_path or "").absolute() == previous.absolute()
+        if trainer.is_global_zero and not damaged:
+            _keep_previous(path, previous)
         trainer.save_checkpoint(path)
-        self.last_model_path, self._saved_at = str(path), time.monotonic()
+        self.last_model_path, self._saved_at, self._saved = str(path), time.monotonic(), True
 
     def _stop(self, trainer: Trainer, number: int) -> None:
         if number:
@@ -123,6 +139,18 @@ class RunCheckpoint(Checkpoint):
                     self.last_model_path,
                 )
             raise Interrupted(number)
+
+
+def _plateaus(trainer: Trainer) -> list[LRSchedulerConfig]:
+    return [each for each in trainer.lr_scheduler_configs if isinstance(each.scheduler, ReduceLROnPlateau)]
+
+
+def _values_to_come(trainer: Trainer) -> list[float]:
+    """What plateau schedules are told after the end of an epoch, when its checkpoint is written already."""
+    progress = trainer.fit_loop.epoch_progress.current
+    if progress.processed == progress.completed:  # type: ignore[attr-defined]
+        return []
+    return [float(trainer.callback_metrics[str(each.monitor)]) for each in _plateaus(trainer)]
 
 
 def _keep_previous(path: Path, previous: Path) -> None:

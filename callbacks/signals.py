@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from uibe.functional.processes import global_sum
+from uibe.functional.processes import global_sum, world_size
 
 __all__ = ["Interrupted", "StopSignals"]
 
@@ -38,6 +38,7 @@ class StopSignals:
 
     def install(self) -> None:
         """Take the signals over; only the main thread may."""
+        self._number = 0  # one that stopped an earlier run has had its effect
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
 
@@ -49,6 +50,8 @@ class StopSignals:
 
     def received(self, device: torch.device) -> int:
         """The signal's number, the same for all processes, or 0; a collective."""
+        if world_size() == 1:
+            return self._number
         noted = torch.zeros(signal.NSIG, dtype=torch.int64, device=device)
         noted[self._number] = 1
         noted = global_sum(noted)

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from callbacks.signals import StopSignals
 from tests.running import Bench, Run, finished, quick, run_train, same_tensors, synthetic
+from uibe.metrics.running import RunningMeans
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
 SHORT = ["--data.pixels_per_batch", "700", "--data.passes_per_epoch", "4"]  # 4 steps an epoch, a pixel over
@@ -184,3 +187,58 @@ def test_negative_intervals_are_refused(bench: Bench, tmp_path: Path, option: st
     outcome = run_train(*options(bench, tmp_path), option, "-1")
     assert outcome.code != 0
     assert "every_steps >= 0" in outcome.err
+
+
+def test_limited_epochs_go_on_with_whole_ones(bench: Bench, tmp_path: Path) -> None:
+    limit = ["--trainer.limit_train_batches", "2"]
+    never = finished(run_train(*options(bench, tmp_path / "a", *limit)), tmp_path / "a")
+    assert_same(never, broken_off(bench, tmp_path / "b", stopping(signal.SIGTERM, 0, epoch=0), *limit))
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_plateau_schedule_hears_of_the_epoch_that_ended(bench: Bench, tmp_path: Path, epoch: int) -> None:
+    schedule = {"lr_schedule": "plateau", "lr": "2.0", "plateau_patience": "0", "plateau_cooldown": "0"}
+    plateau = [part for name, value in schedule.items() for part in (f"--model.{name}", value)]
+    longer = [*plateau, "--trainer.max_epochs", "5"]
+    never = finished(run_train(*options(bench, tmp_path / "a", *longer)), tmp_path / "a")
+    assert never.checkpoint["lr_schedulers"][0]["_last_lr"][0] < 2
+    stop = stopping(signal.SIGTERM, 0, epoch=epoch)
+    stopped = broken_off(bench, tmp_path / "b", stop, *longer)
+    assert stopped.checkpoint["lr_schedulers"] == never.checkpoint["lr_schedulers"]
+    assert same_tensors(stopped.state, never.state)
+
+
+def test_epoch_at_whose_end_a_run_stops_is_logged(bench: Bench, whole: Run, tmp_path: Path) -> None:
+    stopped = broken_off(bench, tmp_path, stopping(signal.SIGTERM, 0, epoch=0))
+    boards = [EventAccumulator(str(run.folder)).Reload() for run in (whole, stopped)]
+    points = [[(point.step, point.value) for point in board.Scalars("loss/total")] for board in boards]
+    assert points[0] == points[1]
+    assert len(points[0]) == 3
+
+
+def test_signal_of_an_earlier_run_is_forgotten() -> None:
+    signals = StopSignals()
+    for sent in (signal.SIGTERM, 0):
+        signals.install()
+        if sent:
+            signal.raise_signal(sent)
+        assert signals.received(torch.device("cpu")) == sent
+        signals.restore()
+
+
+def test_means_of_an_interrupted_epoch_count_once() -> None:
+    means = RunningMeans(["loss"])
+    means.update({"loss": torch.tensor(4.0)}, 2)
+    sums = means.sums()
+    means.go_on(sums)
+    assert means.sums() == sums
+
+
+def test_sound_checkpoint_is_not_replaced_by_a_damaged_one(bench: Bench, tmp_path: Path) -> None:
+    run_train(*options(bench, tmp_path), *stopping(signal.SIGTERM, 6))
+    folder = tmp_path / "uibe" / "version_0" / "checkpoints"
+    damage(folder / "last.ckpt")
+    full = '[{"class_path": "tests.interrupting.FullDisk", "init_args": {"epoch": 1, "num_bytes": 50000}}]'
+    outcome = run_train(*options(bench, tmp_path), "--resume", "auto", "--trainer.callbacks", full)
+    assert "cannot be written" in outcome.err
+    assert torch.load(folder / "previous.ckpt", weights_only=True)["global_step"] == 4

@@ -67,7 +67,8 @@ class ResumableLoader(DataLoader[Tensor]):
         """
         own = self.state_dict()
         if state["given"] >= state["batches"]:
-            return  # the epoch was over
+            self._first = 0  # the epoch was over
+            return
         if (own["batches"], own["batch_size"]) != (state["batches"], state["batch_size"]):
             raise MismatchError(
                 f"ckpt_path: written within an epoch of {state['batches']} batches of {state['batch_size']}, "

@@ -92,7 +92,8 @@ class RunningMeans(Metric):
         return {"totals": self.totals.clone(), "num_pixels": self.num_pixels.clone()}
 
     def go_on(self, sums: dict[str, Tensor] | None) -> None:
-        """Add to what `sums` gave earlier; None, or sums of nothing, change nothing."""
+        """Forget what was added here, and add to what `sums` gave earlier; None for nothing."""
+        self.reset()
         if sums is not None and bool(sums["num_pixels"] > 0):
             self.merge_state(sums)
 
