@@ -89,7 +89,9 @@ class TrainCLI(LightningCLI):
         if found is not None:
             Console(soft_wrap=True).print(f"going on with {found.checkpoint}", highlight=False)
             options["ckpt_path"] = str(found.checkpoint)
-            options["trainer"]["logger"]["init_args"]["version"] = found.version
+            logger = options["trainer"]["logger"]
+            first = logger[0] if isinstance(logger, list) else logger
+            first["init_args"]["version"] = found.version
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -14,7 +14,7 @@ from pytorch_lightning.utilities.types import LRSchedulerConfig
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from callbacks.signals import Interrupted, StopSignals
-from uibe.errors import ConfigError
+from uibe.errors import ConfigError, DataError
 from uibe.functional.processes import global_sum, world_size
 
 __all__ = ["RunCheckpoint"]
@@ -74,7 +74,7 @@ class RunCheckpoint(Checkpoint):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:  # noqa: ANN401
         """Save, if it is due, and stop, if a signal asks for it; the end of the epoch does both anyway."""
-        if trainer.is_last_batch:
+        if trainer.is_last_batch or trainer.global_step == trainer.max_steps:
             return
         step, number = trainer.global_step, 0
         if world_size() == 1 or step % _ASK_EVERY == 0:
@@ -87,8 +87,8 @@ class RunCheckpoint(Checkpoint):
         """Save; a signal waits until Lightning has logged the epoch."""
         self._save(trainer)
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the signals back."""
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the signals back, before Lightning does the same to those that it found."""
         self._signals.restore()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -122,6 +122,8 @@ class RunCheckpoint(Checkpoint):
         return bool(global_sum(torch.tensor(int(late), device=pl_module.device)))
 
     def _save(self, trainer: Trainer) -> None:
+        if trainer.fast_dev_run:  # a trial without a folder of its own
+            return
         path, previous = self._folder / "last.ckpt", self._folder / "previous.ckpt"
         # a run goes on with the previous one where the last one is damaged, and has no other to lose
         damaged = not self._saved and Path(trainer.ckpt_path or "").absolute() == previous.absolute()
@@ -162,5 +164,16 @@ def _keep_previous(path: Path, previous: Path) -> None:
     try:
         os.link(path, partial)
     except OSError:  # a file system without second names
-        shutil.copyfile(path, partial)
+        _copy(path, partial)
     partial.replace(previous)
+
+
+def _copy(path: Path, to: Path) -> None:
+    try:
+        shutil.copyfile(path, to)
+    except OSError as error:
+        to.unlink(missing_ok=True)
+        raise DataError(
+            f"{to}: cannot be written ({error.strerror}); {path} is intact: free space, then go on with "
+            "--resume auto"
+        ) from error

@@ -41,8 +41,9 @@ class SummaryCallback(Callback):
         if history:
             console.print(history_table(history, _quantile(trainer)))
         checkpoint = _checkpoint(trainer)
-        console.print(f"logs        {log_dir}")
-        if checkpoint:
+        if log_dir:
+            console.print(f"logs        {log_dir}")
+        if checkpoint and log_dir:
             console.print(f"checkpoint  {checkpoint}")
             console.print("next")
             console.print(f"  tensorboard --logdir {log_dir}")

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import yaml
 
 from lightning_modules.checkpoint import read_checkpoint
-from uibe.errors import MismatchError
+from uibe.errors import ConfigError, MismatchError
 
 __all__ = ["Found", "run_to_resume"]
 
-# what decides the result; where the data lies and on how many processes it is learned do not
+# what decides the result; where caches lie and on how many processes it is learned do not
 _DECISIVE = ("seed_everything", "model", "data", "dissection")
 _LIMITS = ("max_epochs", "max_steps", "limit_train_batches", "precision", "gradient_clip_val")
-_PLACES = ("root", "cache_dir", "num_workers", "shuffle_megabytes", "batch_size")
+_PLACES = ("cache_dir", "num_workers", "shuffle_megabytes", "batch_size")
 
 
 class Found(NamedTuple):
@@ -33,17 +33,23 @@ def run_to_resume(options: Mapping[str, Any]) -> Found | None:
     """The newest run with the same options that has a sound checkpoint; None if there is none.
 
     A run is a folder that the logger of `options` writes to, with the `config.yaml` of its command line. Two
-    runs are the same if model, data, seed, dissection and length are, wherever the data lies. Of a run the
-    newest checkpoint that can be read is taken, `previous.ckpt` if `last.ckpt` is damaged.
+    runs are the same if model, data, seed, dissection and length are. Of a run the newest checkpoint that can
+    be read is taken, `previous.ckpt` if `last.ckpt` is damaged.
 
     Args:
         options: of a command line, as `config.yaml` holds them.
+
+    Raises:
+        ConfigError: if no logger says where runs are.
     """
-    logger = options["trainer"]["logger"]
-    places = logger.get("init_args", {}) if isinstance(logger, Mapping) else {}
-    if "save_dir" not in places:
-        return None
-    runs = Path(places["save_dir"]) / places.get("name", "lightning_logs")
+    logger = options["trainer"].get("logger")
+    first = logger[0] if isinstance(logger, list) and logger else logger
+    places = first.get("init_args", {}) if isinstance(first, Mapping) else {}
+    if not places.get("save_dir"):
+        raise ConfigError(
+            "--resume auto: looks below the logger's save_dir; give the trainer a logger with one"
+        )
+    runs = Path(places["save_dir"]) / (places.get("name") or "")
     for checkpoint in sorted(runs.glob("*/checkpoints/*.ckpt"), key=_age):
         folder = checkpoint.parents[1]
         if _decisive(_options_of(folder)) == _decisive(options) and _sound(checkpoint):

@@ -1,5 +1,6 @@
 """A run that was stopped and goes on is the run that never was, bit for bit."""
 
+import json
 import shutil
 import signal
 from pathlib import Path
@@ -161,13 +162,73 @@ def test_other_batches_within_an_epoch_are_refused(bench: Bench, tmp_path: Path)
 
 
 def test_data_may_lie_elsewhere_now(bench: Bench, whole: Run, tmp_path: Path) -> None:
-    run_train(*options(bench, tmp_path), *stopping(signal.SIGTERM, 6))
+    stopped = run_train(*options(bench, tmp_path), *stopping(signal.SIGTERM, 6))
+    assert stopped.code == 128 + signal.SIGTERM
     moved = tmp_path / "moved"
     shutil.copytree(bench.root, moved)
     arguments = options(bench, tmp_path, "--data.root", str(moved), "--data.cache_dir", str(tmp_path / "c"))
+    kept = tmp_path / "uibe" / "version_0" / "checkpoints" / "last.ckpt"
+    assert_same(whole, finished(run_train(*arguments, "--ckpt_path", str(kept)), tmp_path))
+
+
+def test_other_data_are_another_run(bench: Bench, tmp_path: Path) -> None:
+    run_train(*options(bench, tmp_path), *stopping(signal.SIGTERM, 6))
+    other = ["--data.root", str(tmp_path / "other"), "--data.render_seed", "1"]
+    outcome = run_train(*options(bench, tmp_path, *other), "--resume", "auto")
+    assert "going on" not in outcome.out
+    assert finished(outcome, tmp_path).folder.name == "version_1"
+
+
+@pytest.mark.parametrize("logger", ["false", "null"])
+def test_resume_needs_a_folder_of_runs(bench: Bench, tmp_path: Path, logger: str) -> None:
+    arguments = [each for each in options(bench, tmp_path) if not each.startswith("--trainer.logger")]
+    arguments.remove(str(tmp_path))
+    outcome = run_train(*arguments, "--trainer.logger", logger, "--resume", "auto")
+    assert outcome.code == 1
+    assert "--resume auto: looks below the logger's save_dir" in outcome.err
+
+
+def test_resume_with_several_loggers_and_no_name(bench: Bench, whole: Run, tmp_path: Path) -> None:
+    board = {
+        "class_path": "pytorch_lightning.loggers.TensorBoardLogger",
+        "init_args": {"save_dir": str(tmp_path / "board"), "name": None, "default_hp_metric": False},
+    }
+    table = {"class_path": "pytorch_lightning.loggers.CSVLogger", "init_args": {"save_dir": str(tmp_path)}}
+    arguments = [each for each in options(bench, tmp_path) if not each.startswith("--trainer.logger")]
+    arguments.remove(str(tmp_path))
+    arguments += ["--trainer.logger", json.dumps([board, table])]
+    run_train(*arguments, *stopping(signal.SIGTERM, 6))
     again = run_train(*arguments, "--resume", "auto")
-    assert "going on with" in again.out
-    assert_same(whole, finished(again, tmp_path))
+    assert again.code == 0, again.err
+    kept = tmp_path / "board" / "version_0"
+    assert f"going on with {kept}" in again.out
+    assert_same(whole, Run(again, kept))
+
+
+def test_a_signal_in_the_very_last_step_changes_nothing(bench: Bench, tmp_path: Path) -> None:
+    limited = ["--trainer.max_steps", "6", "--trainer.max_epochs", "-1"]
+    never = finished(run_train(*options(bench, tmp_path / "a", *limited)), tmp_path / "a")
+    late = run_train(*options(bench, tmp_path / "b", *limited), *stopping(signal.SIGTERM, 6))
+    assert late.code == 0
+    assert_same(never, finished(late, tmp_path / "b"))
+
+
+def test_handlers_of_signals_are_given_back(bench: Bench, tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    assert run_train(*options(bench, tmp_path)).code == 0
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    run_train(*options(bench, tmp_path), *stopping(signal.SIGTERM, 2))
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_trial_run_writes_no_checkpoint(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = run_train(*options(bench, tmp_path / "runs"), "--trainer.fast_dev_run", "true")
+    assert outcome.code == 0, outcome.err
+    assert not list(tmp_path.rglob("*.ckpt"))
+    assert "None" not in outcome.out
 
 
 def test_checkpoint_in_every_so_many_steps(bench: Bench, tmp_path: Path) -> None:

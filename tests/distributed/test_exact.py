@@ -22,13 +22,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], d
     folder = tmp_path_factory.mktemp("exact")
     render(folder / "set", num_train=7, num_val=5, image_size=32, mask_size=16)
     for world in WORLDS:
-        command = [sys.executable, "-m", "tests.distributed.worker"]
-        started = [
-            subprocess.Popen(
-                [*command, str(rank), str(world), str(folder)], stderr=subprocess.PIPE, text=True
-            )
-            for rank in range(world)
-        ]
+        started = [_start(rank, world, folder) for rank in range(world)]
         for process in started:
             _, errors = process.communicate(timeout=120)
             assert process.returncode == 0, errors
