@@ -39,7 +39,7 @@ class BoardCallback(Callback):
 
     With another logger it does nothing. The card, in the text tab, names data, network, layer and options,
     and the commands to evaluate the run; scores are added at the end of the fit. The projector is filled
-    then: `responses` has detectors close together that like the same images, `directions` have unit norm.
+    then: `activations` has detectors close together that like the same images, `directions` have unit norm.
 
     Args:
         projector: most detectors to put into the embedding projector, 0 for none; the strongest of each label
@@ -113,7 +113,8 @@ class BoardCallback(Callback):
         images = (data.image(rows[position]) for position in responses.argmax(1).tolist())
         pictures = thumbnails(images, _THUMBNAIL)
         heads, values = metadata(result, data.concepts.names, shown)
-        tables = {"directions": F.normalize(directions), "responses": response_profiles(responses)}
+        # the projector opens with the first name of the alphabet
+        tables = {"directions": F.normalize(directions), "activations": response_profiles(responses)}
         for tag, table in tables.items():
             _forget(writer, tag)
             writer.add_embedding(table, values, pictures, tag=tag, metadata_header=heads)

@@ -66,10 +66,8 @@ class FormingCallback(Callback):
         rows = data.rows("val")
         for slot, detector in enumerate(chosen.tolist()):
             images = [data.image(rows[position]) for position in examples.positions[slot].tolist()]
-            caption = (
-                f"epoch {trainer.current_epoch}, {detector_caption(result, data.concepts.names, detector)}"
-            )
             threshold = float(result.thresholds[detector])
+            caption = detector_caption(result, data.concepts.names, detector)
             lines = [f"epoch {trainer.current_epoch}", caption]
             sheet = contact_sheet(images, examples.maps[slot], threshold, lines)
             writer.add_image(f"forming/{slot + 1}", sheet, trainer.global_step)

@@ -169,7 +169,7 @@ def test_projector_holds_the_basis(projected: Run) -> None:
     directions = _embedding(projected.folder, "directions")
     expected = normalize(basis_from(projected.checkpoint).detectors().directions)
     torch.testing.assert_close(directions, expected, rtol=1e-4, atol=1e-6)
-    responses = _embedding(projected.folder, "responses")
+    responses = _embedding(projected.folder, "activations")
     assert responses.shape == (len(expected), 12)  # validation images
     torch.testing.assert_close(responses.mean(1), torch.zeros(len(expected)), rtol=0, atol=1e-4)
 
@@ -194,13 +194,13 @@ def test_second_fit_into_the_same_folder_writes_the_projector_anew(
         run = fit(bench, tmp_path, *options)
         assert "warning" not in (run.outcome.out + run.outcome.err).lower()
         assert len(_embedding(run.folder, "directions")) == 3
-        assert len(_embedding(run.folder, "responses")) == 3
+        assert len(_embedding(run.folder, "activations")) == 3
 
 
 def test_small_projector_holds_the_strongest(bench: Bench, projected: Run, tmp_path: Path) -> None:
     run = fit(bench, tmp_path, "--board.projector", "1")
-    rows = (run.folder / "00000/responses/metadata.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    known = (projected.folder / "00000/responses/metadata.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    rows = (run.folder / "00000/activations/metadata.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    known = (projected.folder / "00000/activations/metadata.tsv").read_text(encoding="utf-8").splitlines()[1:]
     assert rows == [max(known, key=lambda row: float(row.split("\t")[2]))]
 
 

@@ -4,9 +4,11 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 from pytorch_lightning import Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import callbacks.forming as forming
 from callbacks import FormingCallback
 from callbacks.forming import _is_drawn
 from tests.running import Bench, Run, fit, quick, run_train, synthetic
@@ -37,6 +39,22 @@ def whole(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_a_picture_a_detector_and_epoch(whole: Run) -> None:
     assert pictures(whole.folder) == {f"forming/{slot}": [4, 8, 12] for slot in (1, 2, 3)}
+
+
+def test_captions_name_the_epoch_and_the_same_detectors(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions: list[list[str]] = []
+
+    def note(images: object, maps: object, threshold: object, lines: list[str]) -> torch.Tensor:
+        captions.append(lines)
+        return torch.zeros(3, 2, 2, dtype=torch.uint8)
+
+    monkeypatch.setattr(forming, "contact_sheet", note)
+    run = fit(bench, tmp_path, *SHORT, *FORMING)
+    assert [line for line, _ in captions] == ["epoch 0"] * 3 + ["epoch 1"] * 3
+    expected = [f"detector {detector}" for detector in chosen(run)]
+    assert [line.split(":")[0] for _, line in captions] == expected * 2
 
 
 def test_pictures_are_small(whole: Run) -> None:
