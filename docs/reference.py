@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 def modules() -> list[str]:
     """Dotted names of the modules that have public names, packages before what they hold."""
-    paths = sorted((ROOT / "uibe").rglob("*.py"), key=lambda path: (path.parent, path.name != "__init__.py"))
+    paths = sorted((ROOT / "uibe").rglob("*.py"), key=_packages_first)
     public = [path for path in paths if "__all__" in path.read_text(encoding="utf-8")]
     return [_dotted(path) for path in public]
 
@@ -29,8 +29,12 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages themselves."""
     for name in modules():
-        files.append(File.generated(config, f"reference/{name}.md", content=f"# {name}\n\n::: {name}\n"))
+        files.append(File.generated(config, f"reference/{name}.md", content=f"::: {name}\n"))
     return files
+
+
+def _packages_first(path: Path) -> tuple[Path, bool, str]:
+    return path.parent, path.name != "__init__.py", path.name
 
 
 def _dotted(path: Path) -> str:

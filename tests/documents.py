@@ -21,6 +21,7 @@ SHRINK: dict[str, list[str]] = {
     "python train.py fit --model.help": [],
     "python train.py fit --data.help": [],
     "python train.py fit --ckpt_path": [*RENDER, *quick(Path("LOGS")), "--trainer.max_epochs=3"],
+    "python train.py fit --data datamodules.BrodenDataModule": quick(Path("LOGS"), "64"),
     "python train.py fit --config": quick(Path("LOGS"), "64"),
     "python train.py fit --config configs/efficientnet_lite0_supervised": [
         *quick(Path("LOGS"), "64"),
