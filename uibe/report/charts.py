@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 __all__ = ["Chart", "Series", "Tick", "line_chart"]
 
 _LEFT, _TOP, _WIDTH, _HEIGHT = 52, 12, 356, 212  # of the plot in a picture of 420 x 272
-_COLOURS = 8
+_STYLES = 12
 
 
 class Tick(NamedTuple):
@@ -20,7 +20,7 @@ class Tick(NamedTuple):
 
 
 class Series(NamedTuple):
-    """A named line: `points` of an SVG polyline, `style` the number of its colour and dashes."""
+    """A named line: `points` of an SVG polyline, `style` the number of its colour and dashes, 0 to 11."""
 
     name: str
     points: str
@@ -82,7 +82,7 @@ def line_chart(
         Series(
             name,
             " ".join(f"{x_at(x)},{y_at(y)}" for x, y in zip(xs, ys, strict=True)),
-            position % _COLOURS,
+            position % _STYLES,
         )
         for position, (name, xs, ys) in enumerate(lines)
     )
