@@ -12,14 +12,20 @@ from torch import Tensor
 from commands.data import DataOptions, device_of, fingerprints, open_data
 from commands.processes import alone
 from commands.score import protocol_of
+from lightning_modules import BasisModule, SupervisedModule
 from lightning_modules.checkpoint import hyper_parameters, module_from, read_checkpoint
 from uibe.data.broden import BrodenDataset
 from uibe.data.features import FeatureStore
 from uibe.errors import ConfigError, DataError, MismatchError
-from uibe.functional.explanation import class_influence, coordinates
+from uibe.functional.explanation import (
+    Coordinates,
+    class_influence,
+    coordinates,
+    orthonormal_coordinates,
+)
 from uibe.metrics.dissection import Dissection, dissect_replicates
 from uibe.metrics.protocol import EvaluationProtocol, detector_sets
-from uibe.modules.backbone import Backbone
+from uibe.modules.basis import InterpretableBasis
 from uibe.report.document import (
     affected_classes,
     category_scores_document,
@@ -89,7 +95,7 @@ def report(
             folder, examples, results[primary].thresholds, lambda place: store.image(store.rows("val")[place])
         )
     with console.status("Finding affected classes"):
-        classes = _classes(module.backbone, sets[primary].directions, store, class_images, console)
+        classes = _classes(module, store, class_images, console)
     document = {
         "about": _about(
             ckpt_path, checkpoint, store, protocol, {"replicates": str(replicates), "seed": str(seed)}
@@ -164,23 +170,31 @@ def _about(
 
 
 def _classes(
-    backbone: Backbone, directions: Tensor, store: FeatureStore, count: int, console: Console
+    module: BasisModule | SupervisedModule, store: FeatureStore, count: int, console: Console
 ) -> list[list[dict[str, Any]]]:
     """Of each direction; none if they are not wanted, or the head cannot be run on features alone."""
-    rows = store.rows("val")
+    backbone, rows = module.backbone, store.rows("val")
     chosen = [rows[len(rows) * i // count] for i in range(min(count, len(rows)))]
     if not chosen:
         return []
     inputs = torch.stack([backbone.preprocessing(store.image(row)) for row in chosen])
     features = backbone.features(inputs.to(next(backbone.parameters()))).float()
-    basis = coordinates(directions.to(features), torch.zeros_like(directions[0]).to(features))
     try:
         num_classes = backbone.head(features[:1]).shape[1]
     except ConfigError as error:
         console.print(f"affected classes are left out: {error}", markup=False)
         return []
-    influence = class_influence(backbone.head, features, basis, num_classes)
+    influence = class_influence(backbone.head, features, _written(module).to(features.device), num_classes)
     return affected_classes(influence.cpu(), backbone.class_names)
+
+
+def _written(module: BasisModule | SupervisedModule) -> Coordinates:
+    basis = module.basis
+    if not isinstance(basis, InterpretableBasis):
+        directions = basis.detectors().directions
+        return coordinates(directions, torch.zeros_like(directions[0]))
+    standardizer = basis.standardizer
+    return orthonormal_coordinates(basis.rotation().detach(), standardizer.mean, standardizer.transform)
 
 
 def _detectors(
