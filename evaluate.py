@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from jsonargparse import auto_cli
 
-from commands import compare, export, score
+from commands import compare, export, report, score
 from commands.arguments import with_lists
 from uibe.errors import one_line_errors
 
@@ -24,7 +24,7 @@ def main(args: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if args is None else list(args)
     with one_line_errors(debug="--debug" in given):
         auto_cli(
-            [score, compare, export],
+            [score, compare, report, export],
             args=with_lists(
                 [arg for arg in given if arg != "--debug"], LISTS if "compare" in given[:1] else ()
             ),

@@ -2,6 +2,7 @@
 
 from commands.compare import compare
 from commands.export import export
+from commands.report import report
 from commands.score import score
 
-__all__ = ["compare", "export", "score"]
+__all__ = ["compare", "export", "report", "score"]

@@ -72,6 +72,8 @@ IMPORTS: dict[str, set[str]] = {
         "numpy",
         "PIL",
         "matplotlib",
+        "jinja2",
+        "markupsafe",
         "rich",
     },
     "uibe.assets": {

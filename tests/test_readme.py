@@ -37,6 +37,7 @@ SHRINK: dict[str, list[str]] = {
     ],
     "python train.py fit --config configs/synthetic": [*RENDER, *quick(Path("LOGS"))],
     "python evaluate.py": [],
+    "python evaluate.py report": ["--replicates=5", "--images=2", "--class_images=1"],
     "python evaluate.py compare": ["--replicates=5", "--random_seeds=1", "--threshold_steps=2"],
 }
 # not run here: an installation needs a network, and this is the test run already
@@ -102,6 +103,7 @@ def test_command_runs(command: str, places: dict[str, str], tmp_path: Path) -> N
         *tmp_path.rglob("metrics.json"),
         *tmp_path.rglob("compare.json"),
         *tmp_path.rglob("basis.safetensors"),
+        *tmp_path.rglob("report.json"),
     ]
     assert bool(written) == ("help" not in command)
 

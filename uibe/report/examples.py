@@ -10,6 +10,8 @@ from uibe.functional.detectors import projection_maps
 
 __all__ = ["Examples", "strongest_images"]
 
+_PROJECTIONS = 64 * 2**20  # bytes of projections to hold at once
+
 
 class Examples(NamedTuple):
     """For each of n detectors its `count` strongest images, strongest first.
@@ -38,16 +40,28 @@ def strongest_images(batches: Iterable[Tensor], directions: Tensor, count: int) 
     """
     best: Examples | None = None
     seen = 0
-    for features in batches:
+    for features in (part for batch in batches for part in _parts(batch, len(directions))):
         maps = projection_maps(features, directions).transpose(0, 1)
         positions = torch.arange(seen, seen + len(features), device=maps.device).expand(len(directions), -1)
         seen += len(features)
+        found = _first(Examples(positions, maps), count)
         if best is not None:
-            positions = torch.cat([best.positions, positions], 1)
-            maps = torch.cat([best.maps, maps], 1)
-        order = maps.flatten(2).amax(2).argsort(dim=1, descending=True, stable=True)[:, :count]
-        index = order[:, :, None, None].expand(-1, -1, *maps.shape[2:])
-        best = Examples(positions.gather(1, order), maps.gather(1, index))
+            both = zip(best, found, strict=True)
+            found = _first(Examples(*(torch.cat(each, 1) for each in both)), count)
+        best = found
     if best is None:
         raise ValueError("expected at least one batch of features, got none")
     return best
+
+
+def _first(examples: Examples, count: int) -> Examples:
+    peaks = examples.maps.flatten(2).amax(2)
+    order = peaks.argsort(dim=1, descending=True, stable=True)[:, :count]
+    index = order[:, :, None, None].expand(-1, -1, *examples.maps.shape[2:])
+    return Examples(examples.positions.gather(1, order), examples.maps.gather(1, index))
+
+
+def _parts(features: Tensor, directions: int) -> tuple[Tensor, ...]:
+    """A batch in parts whose projections fit the memory set aside for them."""
+    image = directions * features[0, 0].numel() * features.element_size() if len(features) else 1
+    return torch.split(features, max(1, _PROJECTIONS // image))
