@@ -17,6 +17,7 @@ from uibe.data.images import read_rgb
 from uibe.errors import ConfigError, MismatchError
 from uibe.functional.detectors import Detectors
 from uibe.functional.explanation import Coordinates, coordinates
+from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.library.detector import ConceptDetector
 from uibe.library.explaining import explain_features
 from uibe.library.labels import Label
@@ -101,8 +102,10 @@ def explain(
         )
         for split in parts:
             console.print(explanation_table(f"{file}: {split.name}", split))
-        values = each.contributions.tolist()
-        rows = [parts_document(split, row) for split, row in zip(parts, values, strict=True)]
+        rows = [
+            parts_document(split, row.tolist(), _by_concept(row, used.labels))
+            for split, row in zip(parts, each.contributions, strict=True)
+        ]
         documents.append({"image": file, "figure": f"{name}.png", "classes": rows})
     write_json(folder / "explanation.json", {**_about(ckpt_path, checkpoint, used), "images": documents})
     console.print(f"written  {folder}", markup=False)
@@ -134,7 +137,7 @@ def _chosen(
         peer = next(iter(named_bases({}, [basis], fitting, console).values()))
         found = Detectors(peer.directions, peer.thresholds)  # type: ignore[arg-type] # peers have thresholds
     found = Detectors(*(tensor.to(detector.device) for tensor in found))
-    return _Basis(basis, coordinates(found.directions, detector.coordinates.mean), None), found
+    return _Basis(Path(basis).stem, coordinates(found.directions, detector.coordinates.mean), None), found
 
 
 def _shares(
@@ -176,7 +179,8 @@ def _parts(explanation: Explanation, place: int, labels: Sequence[Label] | None,
         ]
         for found in ends
     )
-    shown = [number for found in ends for number in found]
+    others = values.clone()
+    others[[number for found in ends for number in found]] = 0
     return ClassParts(
         number=explanation.classes[place],
         name=explanation.names[place],
@@ -184,14 +188,17 @@ def _parts(explanation: Explanation, place: int, labels: Sequence[Label] | None,
         constant=float(explanation.constant[place]),
         positive=positive,
         negative=negative,
-        rest=float(values.sum() - values[shown].sum()),
-        num_rest=len(values) - len(shown),
+        others_for=(float(others[others > 0].sum()), int((others > 0).sum())),
+        others_against=(float(others[others < 0].sum()), int((others < 0).sum())),
         residual=float(explanation.residual[place]),
     )
 
 
 def _name(labels: Sequence[Label] | None, number: int) -> str:
-    return f"direction {number}" if labels is None else str(labels[number])
+    """The number, as several directions may share a label; a label that hardly overlaps is none."""
+    if labels is None:
+        return f"direction {number}"
+    return f"{number} {labels[number]}" if labels[number].iou > INTERPRETABLE_IOU else f"{number} unclear"
 
 
 def _detail(labels: Sequence[Label] | None, number: int) -> str:
@@ -199,6 +206,15 @@ def _detail(labels: Sequence[Label] | None, number: int) -> str:
         return ""
     label = labels[number]
     return f"IoU {label.iou:.2f} [{label.low:.2f}, {label.high:.2f}]"
+
+
+def _by_concept(contributions: torch.Tensor, labels: Sequence[Label] | None) -> dict[str, float]:
+    """Sums over the directions of each label, the largest first; those of no clear concept together."""
+    sums: dict[str, float] = {}
+    for value, label in zip(contributions.tolist(), labels or (), strict=False):
+        name = str(label) if label.iou > INTERPRETABLE_IOU else "unclear"
+        sums[name] = sums.get(name, 0.0) + value
+    return dict(sorted(sums.items(), key=lambda each: -each[1]))
 
 
 def _stems(files: Sequence[str]) -> list[str]:

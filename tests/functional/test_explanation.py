@@ -124,6 +124,37 @@ def test_orthonormal_coordinates_are_the_pseudo_inverse() -> None:
         torch.testing.assert_close(basis.inverse, torch.linalg.pinv(basis.directions))
 
 
+def test_twins_share_a_contribution_instead_of_fighting_over_it() -> None:
+    # the second direction is the first one's opposite but for a hair: an exact inverse would give +-30000
+    directions = torch.tensor([[1.0, 0.0], [-1.0, 1e-4]], dtype=torch.float64)
+    features = torch.tensor([6.0, 3.0], dtype=torch.float64).view(1, 2, 1, 1)
+    found = split_prediction(
+        lambda x: x.sum((2, 3)).sum(1, keepdim=True),
+        features,
+        [0],
+        coordinates(directions, torch.zeros(2)),
+    )
+    assert found.contributions.flatten().tolist() == pytest.approx([3, 3], abs=1e-2)
+    assert found.residual.item() == pytest.approx(3, abs=1e-2)
+
+
+def test_lengths_of_directions_make_no_difference() -> None:
+    features, directions, mean = normal(2, 5, 2, 2), normal(5, 5, seed=6), normal(5, seed=3)
+    _, gradients = class_gradients(curved_head, features, [0])
+    scaled = directions * torch.tensor([1e-4, 1.0, 7.0, 1e3, 0.5], dtype=torch.float64)[:, None]
+    torch.testing.assert_close(
+        contributions(features, gradients, coordinates(scaled, mean)),
+        contributions(features, gradients, coordinates(directions, mean)),
+    )
+
+
+def test_a_direction_of_no_length_contributes_nothing() -> None:
+    directions = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    basis = coordinates(directions, torch.zeros(2))
+    features = torch.ones(1, 2, 1, 1, dtype=torch.float64)
+    assert contributions(features, features[:, None], basis).tolist() == [[[0.0, 1.0]]]
+
+
 def test_heat_maps_add_up_to_the_contributions() -> None:
     features, basis = normal(2, 5, 3, 4), bases()["zscore"]
     found = split_prediction(curved_head, features, [1, 2], basis)

@@ -18,6 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from uibe.functional.detectors import is_natural
+
 __all__ = [
     "Coordinates",
     "PredictionSplit",
@@ -29,6 +31,9 @@ __all__ = [
     "orthonormal_coordinates",
     "split_prediction",
 ]
+
+_SMALLEST = 0.01
+"""Singular values below this share of the largest count as 0."""
 
 Head = Callable[[Tensor], Tensor]
 """`(N, D, H, W)` features to `(N, K)` logits; gradients flow through."""
@@ -93,10 +98,14 @@ def orthonormal_coordinates(rotation: Tensor, mean: Tensor, transform: Tensor) -
 
 
 def coordinates(directions: Tensor, mean: Tensor) -> Coordinates:
-    """Coordinates of any directions, by their pseudo-inverse, in float64.
+    """Coordinates of any directions, by the pseudo-inverse of their unit vectors, in float64.
+
+    Singular values below 0.01 of the largest count as 0: two directions that say almost the same, as those of
+    two concepts that exclude each other do, would otherwise get huge contributions of opposite signs. Lengths
+    make no difference to contributions.
 
     Args:
-        directions: `(I, D)` in raw feature space, of any number and length.
+        directions: `(I, D)` in raw feature space, of any number and length; a direction may be 0.
         mean: `(D,)`.
 
     Example:
@@ -105,8 +114,12 @@ def coordinates(directions: Tensor, mean: Tensor) -> Coordinates:
         [[0.5], [0.0]]
     """
     wide = directions.double()
-    square = wide.shape[0] == wide.shape[1] and torch.equal(wide, torch.eye(len(wide)).to(wide))
-    return Coordinates(wide, wide.T if square else torch.linalg.pinv(wide), mean.double())
+    if is_natural(wide):
+        return Coordinates(wide, wide.T, mean.double())
+    lengths = wide.norm(dim=1)
+    lengths = torch.where(lengths > 0, lengths, 1.0)
+    inverse = torch.linalg.pinv(wide / lengths[:, None], rtol=_SMALLEST) / lengths
+    return Coordinates(wide, inverse, mean.double())
 
 
 def class_gradients(head: Head, features: Tensor, classes: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -41,14 +41,14 @@ def explanation_figure(image: Image.Image, classes: Sequence[ClassParts], title:
     Example:
         >>> import torch
         >>> part = Part(3, "sky (object)", "IoU 0.5", 2.0, torch.ones(2, 2) / 2)
-        >>> parts = ClassParts(0, "beach", 3.0, 1.0, [part], [], 0.0, 5, 0.0)
+        >>> parts = ClassParts(0, "beach", 3.0, 1.0, [part], [], (0.0, 2), (0.0, 3), 0.0)
         >>> figure = explanation_figure(Image.new("RGB", (8, 8)), [parts], "a.png")
         >>> len(figure.axes)
         3
     """
     columns = max(1, *(max(len(each.positive), len(each.negative)) for each in classes))
-    figure = Figure(figsize=(6.2 + 1.75 * columns, 4.3 * len(classes) + 0.4), layout="constrained")
-    grid = figure.add_gridspec(2 * len(classes), columns + 2, width_ratios=[1.2, 2.2, *[1] * columns])
+    figure = Figure(figsize=(5.9 + 1.75 * columns, 3.9 * len(classes) + 0.3), layout="constrained")
+    grid = figure.add_gridspec(2 * len(classes), columns + 2, width_ratios=[1.15, 2.0, *[1] * columns])
     for place, parts in enumerate(classes):
         rows = slice(2 * place, 2 * place + 2)
         original = figure.add_subplot(grid[rows, 0])
@@ -60,7 +60,7 @@ def explanation_figure(image: Image.Image, classes: Sequence[ClassParts], title:
         for row, shown in enumerate((parts.positive, parts.negative), 2 * place):
             for column, part in enumerate(shown, 2):
                 _overlay(figure.add_subplot(grid[row, column]), image, part, scale)
-    figure.suptitle(plain(title), fontsize=10)
+    figure.suptitle(plain(shorten(title, 100, placeholder="...")), fontsize=10)
     return figure
 
 
@@ -83,7 +83,7 @@ def residual_figure(shares: Mapping[str, Sequence[float]]) -> Figure:
         colour = _FOR if complete else _AGAINST
         axis.plot(found, np.full(len(found), place), "o", color=colour, alpha=0.45, markersize=5)
         axis.plot(np.median(found), place, "|", color="black", markersize=18, markeredgewidth=2)
-    axis.set_yticks(range(len(shares)), [plain(name) for name in shares])
+    axis.set_yticks(range(len(shares)), [plain(shorten(name, 48, placeholder="...")) for name in shares])
     axis.set_ylim(len(shares) - 0.5, -0.5)
     axis.set(xscale="log", xlabel="|residual| / |logit|, a point for each image and class; bar: median")
     axis.axvline(1e-5, color="0.6", linewidth=0.8, linestyle=":")
@@ -100,7 +100,7 @@ def _overlay(axis: Axes, image: Image.Image, part: Part, scale: float) -> None:
     strength = 0.85 * np.abs(heat)
     base = np.repeat((0.45 + 0.55 * grey)[..., None], 3, axis=2)
     axis.imshow(base * (1 - strength) + colours * strength)
-    name = plain(shorten(part.name, 26, placeholder="..."))
+    name = plain(shorten(part.name, 30, placeholder="..."))
     axis.set_title(f"{name}\n{part.value:+.2f}  {plain(part.detail)}", fontsize=7)
     axis.set_axis_off()
 
@@ -119,22 +119,24 @@ def _waterfall(axis: Axes, parts: ClassParts) -> None:
     steps = parts.steps()
     ends = np.cumsum([value for _, value in steps])
     span = max(1e-9, float(np.ptp([0.0, *ends])))
-    for place, ((_, value), end) in enumerate(zip(steps, ends, strict=True)):
-        colour = _NEUTRAL if place in (0, len(steps) - 2) else _FOR if value > 0 else _AGAINST
-        _bar(axis, place, end - value, value, colour, span)
+    for place, ((name, value), end) in enumerate(zip(steps, ends, strict=True)):
+        colour = _NEUTRAL if name in ("constant", "residual") else _FOR if value > 0 else _AGAINST
+        _bar(axis, place, end - value, value, colour, span, pale="others" in name)
         axis.plot([end, end], [place - 0.35, place + 1.35], color="0.55", linewidth=0.6)
     _bar(axis, len(steps), 0.0, parts.logit, "black", span)
-    names = [plain(shorten(name, 26, placeholder="...")) for name, _ in steps]
+    names = [plain(shorten(name, 30, placeholder="...")) for name, _ in steps]
     axis.set_yticks(range(len(steps) + 1), [*names, "logit"], fontsize=8)
     axis.tick_params(axis="x", labelsize=7)
     axis.invert_yaxis()
     axis.axvline(0, color="black", linewidth=0.6)
-    axis.margins(x=0.22)
+    axis.set_xlim(min(0.0, *ends) - 0.04 * span, max(0.0, *ends) + 0.3 * span)  # room for the numbers
     axis.spines[["top", "right", "left"]].set_visible(False)
 
 
-def _bar(axis: Axes, place: int, start: float, value: float, colour: str, span: float) -> None:
-    axis.barh(place, value, left=start, color=colour, height=0.7)
+def _bar(
+    axis: Axes, place: int, start: float, value: float, colour: str, span: float, pale: bool = False
+) -> None:
+    axis.barh(place, value, left=start, color=colour, height=0.7, alpha=0.45 if pale else 1.0)
     right = max(start, start + value) + 0.015 * span
     text = f"{value:+.2f}" if abs(value) >= 5e-3 or value == 0 else f"{value:+.0e}"
     axis.text(right, place, text, va="center", ha="left", fontsize=7)
