@@ -75,7 +75,7 @@ def residual_figure(shares: Mapping[str, Sequence[float]]) -> Figure:
         >>> len(figure.axes)
         1
     """
-    figure = Figure(figsize=(6.4, 0.55 * len(shares) + 1.5), layout="constrained")
+    figure = Figure(figsize=(6.8, 0.45 * len(shares) + 1.3), layout="constrained")
     axis = figure.subplots()
     for place, values in enumerate(shares.values()):
         found = np.maximum(np.asarray(values, dtype=float), 1e-9)
@@ -85,9 +85,13 @@ def residual_figure(shares: Mapping[str, Sequence[float]]) -> Figure:
         axis.plot(np.median(found), place, "|", color="black", markersize=18, markeredgewidth=2)
     axis.set_yticks(range(len(shares)), [plain(shorten(name, 48, placeholder="...")) for name in shares])
     axis.set_ylim(len(shares) - 0.5, -0.5)
-    axis.set(xscale="log", xlabel="|residual| / |logit|, a point for each image and class; bar: median")
+    axis.set(xscale="log", xlabel="|residual| / |logit|")
     axis.axvline(1e-5, color="0.6", linewidth=0.8, linestyle=":")
-    axis.set_title("Orthonormal directions span everything: only rounding is left", fontsize=10)
+    figure.suptitle(
+        "Orthonormal directions span everything: only rounding is left\n"
+        "(a point for each image and class; bar: median; dotted: 1e-5)",
+        fontsize=9,
+    )
     axis.spines[["top", "right"]].set_visible(False)
     return figure
 
