@@ -23,6 +23,18 @@ def load(path: str | Path, weights: str | None = None, device: str = "cpu") -> C
     Raises:
         ConfigError: if there is nothing there, or the backbone cannot be built.
         MismatchError: if it is damaged, or was made with other weights.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> from uibe.library import ConceptDetector
+        >>> from uibe.modules import Backbone, InterpretableBasis
+        >>> backbone = Backbone("uibe.modules.small_cnn:small_cnn", "package:uibe.assets", "features.4")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = ConceptDetector(backbone, InterpretableBasis(64)).save(folder)
+        ...     detector = load(folder)
+        >>> detector.segment(Image.new("RGB", (40, 30)))[0].directions.shape
+        torch.Size([30, 40])
     """
     # here, so that `import uibe.functional` stays a matter of torch alone
     from uibe.library.loading import load as load_detector

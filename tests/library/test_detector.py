@@ -14,6 +14,7 @@ from uibe.functional.bilinear import upsample
 from uibe.library import ConceptDetector, Label
 from uibe.library.results import boxes
 from uibe.modules.backbone import Backbone
+from uibe.modules.basis import InterpretableBasis
 from uibe.modules.linear_detectors import LinearDetectors
 
 
@@ -100,6 +101,17 @@ def test_explanations_add_up(detector: ConceptDetector, images: list[Image.Image
         assert (each.contributions[0, each.strongest(0, 3, negative=True)] < 0).all()
         maps = each.heat_maps(0, best)
         torch.testing.assert_close(maps.sum((1, 2)), each.contributions[0, best])
+
+
+def test_a_head_that_is_not_linear_leaves_a_stated_residual(images: list[Image.Image]) -> None:
+    backbone = Backbone("uibe.modules.small_cnn:small_cnn", "package:uibe.assets", "features.2")
+    (found,) = ConceptDetector(backbone, InterpretableBasis(64)).explain(images[0], top=1)
+    assert float(found.logits[0]) == pytest.approx(
+        float(backbone(backbone.preprocessing(images[0])[None]).max())
+    )
+    total = found.constant + found.contributions.sum(1) + found.residual
+    torch.testing.assert_close(total, found.logits)
+    assert float(found.residual.abs()) > 1e-2
 
 
 def test_unknown_classes_are_answered_with_close_ones(

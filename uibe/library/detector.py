@@ -78,7 +78,7 @@ class ConceptDetector:
         """Move it to another device."""
         self.backbone.to(device)
         self.basis.to(device)
-        self.coordinates, self.detectors = coordinates_of(self.basis), self.basis.detectors()
+        self.coordinates, self.detectors = self.coordinates.to(self.device), self.basis.detectors()
         return self
 
     def name(self, direction: int) -> str:

@@ -132,7 +132,7 @@ def _waterfall(axis: Axes, parts: ClassParts) -> None:
     axis.set_yticks(range(len(steps) + 1), [*names, "logit"], fontsize=8)
     axis.tick_params(axis="x", labelsize=7)
     axis.invert_yaxis()
-    axis.axvline(0, color="black", linewidth=0.6)
+    axis.axvline(0, color="black", linewidth=0.6, zorder=0)
     axis.set_xlim(min(0.0, *ends) - 0.04 * span, max(0.0, *ends) + 0.3 * span)  # room for the numbers
     axis.spines[["top", "right", "left"]].set_visible(False)
 
@@ -143,4 +143,5 @@ def _bar(
     axis.barh(place, value, left=start, color=colour, height=0.7, alpha=0.45 if pale else 1.0)
     right = max(start, start + value) + 0.015 * span
     text = f"{value:+.2f}" if abs(value) >= 5e-3 or value == 0 else f"{value:+.0e}"
-    axis.text(right, place, text, va="center", ha="left", fontsize=7)
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}  # the line at 0 may pass there
+    axis.text(right, place, text, va="center", ha="left", fontsize=7, bbox=behind)
