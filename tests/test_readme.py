@@ -38,6 +38,8 @@ SHRINK: dict[str, list[str]] = {
     "python train.py fit --config configs/synthetic": [*RENDER, *quick(Path("LOGS"))],
     "python evaluate.py": [],
     "python evaluate.py report": ["--replicates=5", "--images=2", "--class_images=1"],
+    "python evaluate.py explain": ["--replicates=5"],
+    "python evaluate.py export": ["--replicates=5"],
     "python evaluate.py compare": ["--replicates=5", "--random_seeds=1", "--threshold_steps=2"],
 }
 # not run here: an installation needs a network, and this is the test run already
@@ -83,6 +85,7 @@ def places(trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dic
         "BRODEN": root,
         "../shared/broden-mini": root,
         "FOLDER": f"{root}/images/b",
+        "PHOTO": f"{root}/images/b/2.jpg",
         "LOGS": str(tmp_path / "logs"),
         "WEIGHTS": str(tmp_path / "resnet18_places365.pth.tar"),
     }
@@ -102,6 +105,7 @@ def test_command_runs(command: str, places: dict[str, str], tmp_path: Path) -> N
         *tmp_path.rglob("last.ckpt"),
         *tmp_path.rglob("metrics.json"),
         *tmp_path.rglob("compare.json"),
+        *tmp_path.rglob("explanation.json"),
         *tmp_path.rglob("basis.safetensors"),
         *tmp_path.rglob("report.json"),
     ]
