@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from jsonargparse import auto_cli
 
-from commands import compare, export, score
+from commands import compare, explain, export, report, score
 from commands.arguments import with_lists
 from uibe.errors import one_line_errors
 
-LISTS = ("--ckpt_path", "--bases", "--shares")
+LISTS = {"compare": ("--ckpt_path", "--bases", "--shares"), "explain": ("--image", "--classes")}
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -24,9 +24,9 @@ def main(args: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if args is None else list(args)
     with one_line_errors(debug="--debug" in given):
         auto_cli(
-            [score, compare, export],
+            [score, compare, explain, report, export],
             args=with_lists(
-                [arg for arg in given if arg != "--debug"], LISTS if "compare" in given[:1] else ()
+                [arg for arg in given if arg != "--debug"], LISTS.get(given[0] if given else "", ())
             ),
             as_positional=False,
             description=__doc__,

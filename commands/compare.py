@@ -160,7 +160,7 @@ def _write(
     learned = any(each.share is None for each in scored[reference])
     causes = gain_by_cause(scored[reference], scored["natural"]) if learned and "natural" in scored else None
     rows = comparison_rows(scored, bases, cuts)
-    markdown = comparison_markdown(read, reference, _notes(bases), causes, rates)
+    markdown = _heading(options) + comparison_markdown(read, reference, _notes(bases), causes, rates, rows)
     write_csv(folder / "compare.csv", rows)
     write_json(
         folder / "compare.json",
@@ -189,14 +189,22 @@ def _grouped(scored: Comparison) -> dict[str, Readings]:
     return {**grouped, f"random (mean of {len(random)})": averaged(random)} if random else grouped
 
 
+def _heading(options: dict[str, Any]) -> str:
+    return (
+        f"# Bases of `{options['layer']}`, {options['backbone']}\n\n"
+        f"`{options['ckpt_path'][0]}`; intervals from {options['replicates']} replicates of the validation "
+        "images. Figures: `firing_rate`, `iou_cut_*`, `iou_histogram_*`, `categories_*` beside this file; of "
+        "the random rotations they show number 0.\n\n"
+    )
+
+
 def _notes(bases: dict[str, Basis]) -> dict[str, str]:
     return {name: f"{basis.num_pixels:,} pixels" for name, basis in bases.items() if basis.num_pixels}
 
 
 def _draw(folder: Path, scored: Comparison, shares: Sequence[float]) -> None:
     # of the random rotations one is enough to look at
-    shown = {name.replace("random 0", "random"): each for name, each in scored.items()}
-    shown = {name: each for name, each in shown.items() if not name.startswith("random ")}
+    shown = {name: each for name, each in scored.items() if name in ("random 0",) or "random " not in name}
     share = min(shares, key=lambda each: abs(each - 0.005))
     save_figure(firing_figure(shown), folder, "firing_rate")
     for name, at in {"quantile": share, "own": None}.items():

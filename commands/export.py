@@ -1,27 +1,67 @@
-"""A basis for other programs."""
+"""A basis for other programs, and a folder for `uibe.load`."""
+
+from pathlib import Path
 
 from rich.console import Console
 
+from commands.data import DataOptions, device_of
+from commands.labelling import labels_for, open_labelled
 from commands.processes import alone
 from lightning_modules.checkpoint import basis_from, hyper_parameters, read_checkpoint
+from uibe.errors import ConfigError
+from uibe.library.detector import ConceptDetector
+from uibe.library.loading import detector_from
 from uibe.report.files import output_folder
 
 __all__ = ["export"]
 
 
-def export(ckpt_path: str, out: str) -> None:
-    """Write `basis.safetensors`: directions and thresholds in raw feature space, for other programs.
+def export(
+    ckpt_path: str,
+    out: str,
+    data: DataOptions | None = None,
+    replicates: int = 200,
+    weights: str | None = None,
+    device: str = "cpu",
+) -> None:
+    """Write a folder: the basis for other programs, labels, options, and a model card.
 
-    Detector i fires at a pixel x of the layer where `directions[i] . x > thresholds[i]`.
+    `basis.safetensors` holds directions and thresholds in raw feature space: detector i fires at a pixel x of
+    the layer where `directions[i] . x > thresholds[i]`. `uibe.load(out)` reads the folder. Labels, in
+    `detectors.json`, are written where the data is at hand.
 
     Args:
         ckpt_path: checkpoint that train.py wrote.
-        out: folder for the file.
+        out: folder for the files.
+        data: overrides of the checkpoint's data.
+        replicates: of the bootstrap over validation images, for the labels' intervals.
+        weights: where the backbone's weights are now, if not where they were.
+        device: where to compute, `cpu` or `cuda`.
     """
     alone("export")
+    if replicates < 1:
+        raise ConfigError("--replicates: expected at least 1")
     checkpoint = read_checkpoint(ckpt_path)
-    options = hyper_parameters(checkpoint)
-    path = output_folder(out) / "basis.safetensors"
-    metadata = {name: str(options[name]) for name in ("backbone", "weights", "layer")}
-    basis_from(checkpoint).save(path, {**metadata, "weights_sha256": checkpoint["uibe"]["weights_sha256"]})
-    Console(soft_wrap=True).print(f"written  {path}")
+    folder, console = output_folder(out), Console(soft_wrap=True)
+    try:
+        detector = detector_from(checkpoint, weights).to(device_of(device))
+    except ConfigError as error:
+        if weights is not None or device != "cpu":
+            raise
+        # directions need no network; they were written without one ever since
+        options = hyper_parameters(checkpoint)
+        named = {name: str(options[name]) for name in ("backbone", "weights", "layer")}
+        sha256 = checkpoint["uibe"]["weights_sha256"]
+        basis_from(checkpoint).save(folder / "basis.safetensors", {**named, "weights_sha256": sha256})
+        console.print(f"written  {folder / 'basis.safetensors'} alone: {error}", markup=False)
+        return
+    datamodule, reason = open_labelled(checkpoint, data or DataOptions(), detector.backbone)
+    if datamodule is not None:
+        detector.labels = labels_for(detector.detectors, datamodule, replicates)
+    _say(console, detector, detector.save(folder), reason)
+
+
+def _say(console: Console, detector: ConceptDetector, folder: Path, reason: str) -> None:
+    if detector.labels is None:
+        console.print(f"labels   none: {reason}", markup=False)
+    console.print(f"written  {folder / 'basis.safetensors'}, config.json, README.md", markup=False)

@@ -81,7 +81,8 @@ def _write(
     write_csv(folder / "detectors.csv", detector_rows(results[primary], concepts))
     write_json(folder / "metrics.json", metrics)
     console = Console(soft_wrap=True)
-    console.print(score_table({name: describe(result) for name, result in results.items()}))
+    scores = {name: describe(result) for name, result in results.items()}
+    console.print(score_table(scores, protocol.quantile))
     console.print(f"written  {folder / 'metrics.json'}, {folder / 'detectors.csv'}")
 
 

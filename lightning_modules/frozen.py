@@ -6,6 +6,7 @@ from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
 from uibe.errors import MismatchError
+from uibe.library.checkpoint import CHECKPOINT_FORMAT
 from uibe.modules.backbone import Backbone
 
 __all__ = [
@@ -16,8 +17,6 @@ __all__ = [
     "record",
     "without_backbone",
 ]
-
-CHECKPOINT_FORMAT = 1
 
 
 def without_backbone(state: dict[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,9 @@ SHRINK: dict[str, list[str]] = {
     "python train.py fit --config configs/synthetic": [*RENDER, *quick(Path("LOGS"))],
     "python docs/pictures.py": [],
     "python evaluate.py": [],
+    "python evaluate.py report": ["--replicates=5", "--images=2", "--class_images=1"],
+    "python evaluate.py explain": ["--replicates=5"],
+    "python evaluate.py export": ["--replicates=5"],
     "python evaluate.py compare": ["--replicates=5", "--random_seeds=1", "--threshold_steps=2"],
 }
 # not run here: an installation needs a network, and this is the test run already
@@ -77,6 +80,7 @@ def small_places(trained: Run, folder: Path) -> dict[str, str]:
         "BRODEN": root,
         "../shared/broden-mini": root,
         "FOLDER": f"{root}/images/b",
+        "PHOTO": f"{root}/images/b/2.jpg",
         "LOGS": str(folder / "logs"),
         "WEIGHTS": str(folder / "resnet18_places365.pth.tar"),
     }

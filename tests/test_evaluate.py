@@ -34,7 +34,7 @@ def scored(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of `export`."""
     out = tmp_path_factory.mktemp("export")
-    outcome = run_evaluate("export", "--ckpt_path", trained.path, "--out", out)
+    outcome = run_evaluate("export", "--ckpt_path", trained.path, "--out", out, "--replicates", "5")
     assert outcome.code == 0, outcome.err
     assert str(out / "basis.safetensors") in outcome.out
     return out / "basis.safetensors"
@@ -81,7 +81,8 @@ def test_categories_add_up_to_the_whole(scored: Path) -> None:
 
 def test_nothing_partial_is_left(scored: Path, exported: Path) -> None:
     assert sorted(path.name for path in scored.iterdir()) == ["detectors.csv", "metrics.json"]
-    assert [path.name for path in exported.parent.iterdir()] == ["basis.safetensors"]
+    written = ["README.md", "basis.safetensors", "config.json", "detectors.json"]
+    assert sorted(path.name for path in exported.parent.iterdir()) == written
 
 
 def test_export_says_where_it_came_from(trained: Run, exported: Path) -> None:

@@ -33,7 +33,9 @@ def test_command_runs(command: str, places: dict[str, str], tmp_path: Path) -> N
         *tmp_path.rglob("last.ckpt"),
         *tmp_path.rglob("metrics.json"),
         *tmp_path.rglob("compare.json"),
+        *tmp_path.rglob("explanation.json"),
         *tmp_path.rglob("basis.safetensors"),
+        *tmp_path.rglob("report.json"),
     ]
     assert bool(written) == ("help" not in command)
 

@@ -57,9 +57,22 @@ def test_markdown_marks_differences_that_exclude_zero(scored: Comparison) -> Non
     gap = interval(read["learned"]["0.005"].S1 - read["natural"]["0.005"].S1)
     assert f"{gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]" in text
     assert "| natural | 1,234 pixels |" in text
-    assert "| directions |" in text
+    assert "| directions: the learned basis, firing as often |" in text
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert all(line.count("|") == lines[0].count("|") for line in lines[:4])
+
+
+def test_markdown_says_how_often_bases_fire_and_what_chance_reaches(scored: Comparison) -> None:
+    read = {name: readings(several) for name, several in scored.items()}
+    rows = comparison_rows(scored, BASES, {0.005: 0.0, None: 0.125})
+    text = comparison_markdown(read, "learned", {}, rows=rows)
+    own = scored["learned"][2]
+    above = own.samples(0.125)
+    counts = f"{int(above.interpretable[0])} ({int(above.unique[0])})"
+    assert "own: IoU > 0.125" in text or "(own thresholds): IoU > 0.125" in text
+    [line] = [line for line in text.splitlines() if line.startswith("| learned |") and "%" in line]
+    assert f"| {100 * own.firing_rate:.1f}% |" in line
+    assert line.endswith(f"| {counts} |")
 
 
 def test_matrix_lists_every_experiment(scored: Comparison) -> None:

@@ -45,7 +45,7 @@ def test_scores_have_a_row_for_all_and_one_for_each_category() -> None:
     )
     assert rows(table) == [
         ["basis", "category", "S1", "S2", "interpretable", "unique"],
-        ["learned", "all", "3.00", "2.00", "30", "20"],
-        ["learned", "object", "1.00", "0.50", "10", "5"],
-        ["natural", "all", "1.00", "1.00", "7", "6"],
+        ["own thresholds", "all", "3.00", "2.00", "30", "20"],
+        ["own thresholds", "object", "1.00", "0.50", "10", "5"],
+        ["natural at quantile", "all", "1.00", "1.00", "7", "6"],
     ]

@@ -16,6 +16,7 @@ __all__ = [
     "Policy",
     "curves",
     "describe",
+    "detector_sets",
     "evaluate",
 ]
 
@@ -67,17 +68,31 @@ def evaluate(
     Returns:
         Dissections by name: the policies, then `natural`.
     """
+    sets = detector_sets(learned, data, protocol._replace(natural=protocol.natural and known is None))
+    results = dissect(sets, data, protocol.union)
+    return {**results, "natural": known} if protocol.natural and known is not None else results
+
+
+def detector_sets(
+    learned: Detectors, data: LabelledFeatures, protocol: EvaluationProtocol
+) -> dict[str, Detectors]:
+    """What a protocol evaluates: the basis under each threshold policy, then `natural` if it is wanted.
+
+    Args:
+        learned: the basis in raw feature space.
+        data: its train split sets quantile thresholds.
+        protocol: policies, quantile, natural.
+    """
     sets: dict[str, Detectors] = {}
     for policy in protocol.policies:
         quantile = policy == "quantile"
         sets[policy] = (
             with_quantile_thresholds(data, learned.directions, protocol.quantile) if quantile else learned
         )
-    if protocol.natural and known is None:
+    if protocol.natural:
         natural = torch.eye(learned.directions.shape[1], device=learned.directions.device)
         sets["natural"] = with_quantile_thresholds(data, natural, protocol.quantile)
-    results = dissect(sets, data, protocol.union)
-    return {**results, "natural": known} if protocol.natural and known is not None else results
+    return sets
 
 
 def describe(dissection: Dissection) -> dict[str, Any]:

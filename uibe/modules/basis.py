@@ -192,7 +192,10 @@ class InterpretableBasis(nn.Module):
         }
         partial = path.with_name(path.name + ".partial")
         described = {**self._describe(), **(metadata or {})}
+        partial.touch()  # with the user's own mode, which the writer would restrict
+        mode = partial.stat().st_mode
         save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, partial, described)
+        partial.chmod(mode)
         partial.replace(path)
 
     def _describe(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from uibe.errors import ConfigError, MismatchError
-from uibe.functional.detectors import Detectors, fold
+from uibe.functional.detectors import Detectors, fold, projection_maps
 from uibe.functional.moments import Moments
 from uibe.modules.standardizer import Standardization, Standardizer
 
@@ -92,6 +92,13 @@ class LinearDetectors(nn.Module):
         norm = folded.directions.norm(dim=1)
         norm = torch.where(norm > 0, norm, 1.0)
         return Detectors((folded.directions / norm[:, None]).float(), (folded.thresholds / norm).float())
+
+    @torch.no_grad()
+    def transform(self, features: Tensor) -> Tensor:
+        """Scores in [0, 1] of every detector at every pixel, `(N, D, H, W)` to `(N, I, H, W)`."""
+        own = Detectors(self.weights, self.thresholds)
+        directions, thresholds = fold(own, self.standardizer.mean, self.standardizer.transform)
+        return torch.sigmoid(projection_maps(features, directions) - thresholds[:, None, None])
 
     def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
         """Write the detectors as safetensors.

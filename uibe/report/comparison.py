@@ -11,6 +11,18 @@ from uibe.report.markdown import signed, table
 __all__ = ["comparison_markdown", "comparison_rows", "differences_document"]
 
 _SHOWN = ("S1", "S2")
+_NOTES = (
+    "- *area*: mean over the logarithm of the firing rate, at NetDissect's quantile thresholds. *own "
+    "thresholds*: those that UIBE's objective learned for the basis; bases then fire at different rates.",
+    "- Intervals are basic bootstrap intervals: S2 sums maxima, which are larger in a sample drawn again, "
+    "and the interval is moved back by as much. An estimate can therefore lie above its own interval.",
+    f"- Customary cut of interpretable detectors: IoU > {INTERPRETABLE_IOU}.",
+)
+_READINGS = (
+    "*individual*: each detector for its own label. *linear-or*: a pixel is positive where any detector of "
+    "the label fires. *supervised-thresholds*: each detector's threshold is fitted to its label on the train "
+    "split. Means are over detectors, or over labels for linear-or."
+)
 
 
 def comparison_rows(
@@ -67,6 +79,7 @@ def comparison_markdown(
     notes: Mapping[str, str],
     causes: Mapping[str, Mapping[str, Interval]] | None = None,
     rates: Sequence[Mapping[str, Any]] = (),
+    rows: Sequence[Mapping[str, Any]] = (),
     shown: Sequence[str] = ("area", "0.005", "0.05", "own"),
 ) -> str:
     """Tables in Markdown: scores, differences of the reference to the others, and where its gain comes from.
@@ -74,9 +87,10 @@ def comparison_markdown(
     Args:
         readings: of all bases, by name.
         reference: the basis that is compared with the others.
-        notes: of each basis, for instance how many pixels it was fitted on, and its own firing rate.
+        notes: of each basis, for instance how many pixels it was fitted on.
         causes: from `uibe.metrics.comparison.gain_by_cause`.
         rates: rows of binary metrics: `basis`, `reading` and means.
+        rows: from `comparison_rows`, for firing rates and what random rotations reach.
         shown: readings to show, those that exist.
     """
     known = [name for name in shown if any(name in each for each in readings.values())]
@@ -90,28 +104,79 @@ def comparison_markdown(
         for name, other in readings.items()
         if name != reference
     ]
+    firing = {str(row["basis"]): float(row["firing_rate"]) for row in rows if row["thresholds"] == "own"}
     parts = [
         "## Scores on the validation split, with 95% bootstrap intervals over images",
         table(["basis", "fitted on", *heads], scores),
         f"## `{reference}` minus each other basis, paired, 95% intervals (bold: 0 is outside)",
         table(["basis", *heads], gaps),
+        *_counts_part(rows, firing, known),
+        *_causes_part(causes, firing.get(reference)),
+        *_rates_part(rates),
+        "\n".join(_NOTES),
     ]
-    if causes:
-        parts += [
-            "## Where the gain over the natural basis at its quantile comes from, by firing rate",
-            table(
-                ["cause", *_SHOWN],
-                [[name, *(signed(*values[score]) for score in _SHOWN)] for name, values in causes.items()],
-            ),
-        ]
-    if rates:
-        cells = [[v if isinstance(v, str) else f"{v:.3f}" for v in row.values()] for row in rates]
-        parts += ["## Pixels of the layer as a binary classification", table(list(rates[0]), cells)]
-    parts.append(
-        f"*area*: mean over the logarithm of the firing rate. *own*: thresholds of the basis itself. "
-        f"Customary cut of interpretable detectors: IoU > {INTERPRETABLE_IOU}."
-    )
     return "\n\n".join(parts) + "\n"
+
+
+def _counts_part(
+    rows: Sequence[Mapping[str, Any]], firing: Mapping[str, float], shown: Sequence[str]
+) -> list[str]:
+    """Detectors above the customary cut, and above what random rotations reach by chance."""
+    kept = [row for row in rows if row["random_iou_95"] != "" and _reading(row) in shown]
+    if not kept:
+        return []
+    names = list(dict.fromkeys(str(row["basis"]) for row in kept))
+    at = {(str(row["basis"]), _reading(row)): row for row in kept}
+    read = [reading for reading in shown if any(reading == found for _, found in at)]
+    cuts = {
+        reading: next(row["random_iou_95"] for (_, r), row in at.items() if r == reading) for reading in read
+    }
+    heads = [f"{_title(reading)}: IoU > {cuts[reading]:.3f}" for reading in read]
+    body = [
+        [
+            name,
+            f"{100 * firing[name]:.1f}%" if name in firing else "",
+            *(_count_cell(at.get((name, reading))) for reading in read),
+        ]
+        for name in names
+    ]
+    return [
+        "## Detectors (and distinct labels) above what 95% of a random rotation's detectors stay below",
+        table(["basis", "own thresholds fire on", *heads], body),
+    ]
+
+
+def _reading(row: Mapping[str, Any]) -> str:
+    return "own" if row["thresholds"] == "own" else f"{row['share']:g}"
+
+
+def _count_cell(row: Mapping[str, Any] | None) -> str:
+    return "" if row is None else f"{row['interpretable_above_random']} ({row['unique_above_random']})"
+
+
+def _causes_part(
+    causes: Mapping[str, Mapping[str, Interval]] | None, rate: float | None, share: float = 0.005
+) -> list[str]:
+    if not causes:
+        return []
+    there = "its own firing rate" if rate is None else f"{100 * rate:.1f}% of the pixels"
+    names = {
+        "thresholds": f"thresholds: the natural basis fires on {there}",
+        "directions": "directions: the learned basis, firing as often",
+        "total": "total",
+    }
+    body = [[names[cause], *(signed(*values[score]) for score in _SHOWN)] for cause, values in causes.items()]
+    return [
+        f"## From the natural basis, firing on {100 * share:g}%, to the learned one at its own thresholds",
+        table(["step", *_SHOWN], body),
+    ]
+
+
+def _rates_part(rates: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not rates:
+        return []
+    cells = [[v if isinstance(v, str) else f"{v:.3f}" for v in row.values()] for row in rates]
+    return ["## Pixels of the layer as a binary classification", table(list(rates[0]), cells), _READINGS]
 
 
 def _columns(samples: ScoreSamples) -> dict[str, float]:

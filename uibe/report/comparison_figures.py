@@ -16,7 +16,9 @@ __all__ = ["categories_figure", "cut_figure", "firing_figure", "histogram_figure
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F", "#7F7F7F")
 _DASHES = ("-", "--", "-.", ":")
-_TITLES = {"S1": "S1, detectors", "S2": "S2, distinct concepts"}
+_TITLES = {"S1": "S1: all detectors", "S2": "S2: the best of each label"}
+_COUNTS = ("detectors (S1 is their area)", "distinct labels (S2 is their area)")
+_TICKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 def firing_figure(scored: Comparison) -> Figure:
@@ -29,7 +31,11 @@ def firing_figure(scored: Comparison) -> Figure:
     for axis, score in zip(axes, ("S1", "S2"), strict=True):
         for place, (name, several) in enumerate(scored.items()):
             _firing_curve(axis, name, several, score, place)
-        axis.set(xscale="log", xlabel="firing rate", ylabel=score, title=_TITLES[score])
+        axis.set(xscale="log", xlabel="firing rate, % of the pixels", ylabel=score, title=_TITLES[score])
+        axis.set_xticks(_TICKS, [f"{100 * tick:g}" for tick in _TICKS])
+        axis.minorticks_off()
+    axes[0].plot([], [], "o", color="0.4", label="own thresholds")
+    axes[0].fill_between([], [], [], color="0.4", alpha=0.2, label="95% interval")
     return _with_legend(figure, axes)
 
 
@@ -47,11 +53,12 @@ def cut_figure(scored: Comparison, share: float | None) -> Figure:
     for place, (name, each) in enumerate(found.items()):
         curves = score_curves(each.dissection.iou_val, each.dissection.labels, cuts)
         for axis, curve in zip(axes, curves, strict=True):
-            axis.plot(cuts, curve, label=name, **_style(place))
-    for axis, title in zip(axes, _TITLES.values(), strict=True):
-        axis.axvline(INTERPRETABLE_IOU, color="0.7", linewidth=0.8)
-        axis.set(yscale="symlog", xlabel="IoU", ylabel="number at or above it", title=title)
+            axis.step(cuts, curve, where="post", label=name, **_style(place))
+    for axis, title in zip(axes, _COUNTS, strict=True):
+        axis.axvline(INTERPRETABLE_IOU, color="0.7", linewidth=0.8, label=f"IoU {INTERPRETABLE_IOU}")
+        axis.set(yscale="symlog", xlabel="IoU on validation", ylabel="number at or above it", title=title)
         axis.set(xlim=(0, min(1.0, max(highest, 0.05) + 0.02)), ylim=(0, None))
+    figure.suptitle(_thresholds(share), fontsize=9)
     return _with_legend(figure, axes)
 
 
@@ -69,7 +76,8 @@ def categories_figure(scored: Comparison, share: float | None) -> Figure:
             axis.barh(list(found), sizes, left=left, color=_COLOURS[k % len(_COLOURS)], label=category)
             left = [before + size for before, size in zip(left, sizes, strict=True)]
         axis.invert_yaxis()
-        axis.set(xlabel=f"IoU > {INTERPRETABLE_IOU}", title=title)
+        axis.set(xlabel=f"number with IoU > {INTERPRETABLE_IOU}", title=title)
+    figure.suptitle(_thresholds(share), fontsize=9)
     return _with_legend(figure, axes)
 
 
@@ -90,11 +98,12 @@ def histogram_figure(scored: Comparison, share: float | None) -> Figure:
         )
         axis.axvline(INTERPRETABLE_IOU, color="0.4", linewidth=0.8)
         axis.set_title(name, fontsize=8)
-        axis.set_yscale("symlog")
+        axis.xaxis.set_tick_params(labelbottom=place + columns >= len(found))
     for axis in axes[len(found) :]:
         axis.remove()
-    figure.supxlabel("IoU on validation", fontsize=9)
+    figure.supxlabel(f"IoU on validation; line: {INTERPRETABLE_IOU}", fontsize=9)
     figure.supylabel("detectors", fontsize=9)
+    figure.suptitle(_thresholds(share), fontsize=9)
     return figure
 
 
@@ -112,6 +121,10 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
         figure.savefig(partial, dpi=200)
         partial.replace(path)
     return paths
+
+
+def _thresholds(share: float | None) -> str:
+    return "own thresholds" if share is None else f"firing on {100 * share:g}% of the train pixels"
 
 
 def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
@@ -159,7 +172,7 @@ def _by_category(each: Scored) -> list[DissectionScores]:
 
 def _with_legend(figure: Figure, axes: Sequence[Axes]) -> Figure:
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
     return figure

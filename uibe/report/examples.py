@@ -11,6 +11,8 @@ from uibe.metrics.dissection import Dissection
 
 __all__ = ["Examples", "image_responses", "strongest_images", "strongest_of_each_label"]
 
+_PROJECTIONS = 64 * 2**20  # bytes of projections to hold at once
+
 
 class Examples(NamedTuple):
     """For each of n detectors its `count` strongest images, strongest first.
@@ -39,16 +41,15 @@ def strongest_images(batches: Iterable[Tensor], directions: Tensor, count: int) 
     """
     best: Examples | None = None
     seen = 0
-    for features in batches:
+    for features in (part for batch in batches for part in _parts(batch, len(directions))):
         maps = projection_maps(features, directions).transpose(0, 1)
         positions = torch.arange(seen, seen + len(features), device=maps.device).expand(len(directions), -1)
         seen += len(features)
+        found = _first(Examples(positions, maps), count)
         if best is not None:
-            positions = torch.cat([best.positions, positions], 1)
-            maps = torch.cat([best.maps, maps], 1)
-        order = maps.flatten(2).amax(2).argsort(dim=1, descending=True, stable=True)[:, :count]
-        index = order[:, :, None, None].expand(-1, -1, *maps.shape[2:])
-        best = Examples(positions.gather(1, order), maps.gather(1, index))
+            both = zip(best, found, strict=True)
+            found = _first(Examples(*(torch.cat(each, 1) for each in both)), count)
+        best = found
     if best is None:
         raise ValueError("expected at least one batch of features, got none")
     return best
@@ -65,7 +66,8 @@ def image_responses(batches: Iterable[Tensor], directions: Tensor) -> Tensor:
         >>> image_responses([torch.tensor([1.0, 3.0]).view(1, 1, 1, 2)], torch.tensor([[2.0]])).tolist()
         [[6.0]]
     """
-    return torch.cat([projection_maps(features, directions).flatten(2).amax(2).T for features in batches], 1)
+    parts = (part for features in batches for part in _parts(features, len(directions)))
+    return torch.cat([projection_maps(part, directions).flatten(2).amax(2).T for part in parts], 1)
 
 
 def strongest_of_each_label(result: Dissection) -> Tensor:
@@ -77,3 +79,16 @@ def strongest_of_each_label(result: Dissection) -> Tensor:
     leads = torch.zeros(len(order), dtype=torch.bool)
     leads[list(leaders.values())] = True
     return torch.cat([order[leads], order[~leads]])
+
+
+def _first(examples: Examples, count: int) -> Examples:
+    peaks = examples.maps.flatten(2).amax(2)
+    order = peaks.argsort(dim=1, descending=True, stable=True)[:, :count]
+    index = order[:, :, None, None].expand(-1, -1, *examples.maps.shape[2:])
+    return Examples(examples.positions.gather(1, order), examples.maps.gather(1, index))
+
+
+def _parts(features: Tensor, directions: int) -> tuple[Tensor, ...]:
+    """A batch in parts whose projections fit the memory set aside for them."""
+    image = directions * features[0, 0].numel() * features.element_size() if len(features) else 1
+    return torch.split(features, max(1, _PROJECTIONS // image))

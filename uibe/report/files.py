@@ -10,7 +10,7 @@ from typing import Any
 from uibe.errors import DataError
 from uibe.metrics.dissection import Dissection
 
-__all__ = ["detector_rows", "output_folder", "write_csv", "write_json", "write_text"]
+__all__ = ["detector_rows", "output_folder", "write_bytes", "write_csv", "write_json", "write_text"]
 
 
 def output_folder(path: str | Path) -> Path:
@@ -86,11 +86,20 @@ def write_text(path: Path, text: str) -> None:
     _write(path, text)
 
 
-def _write(path: Path, text: str) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, under a temporary name first.
+
+    Raises:
+        DataError: if it cannot be written.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error.strerror}); give another --out") from error
+
+
+def _write(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())

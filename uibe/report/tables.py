@@ -36,8 +36,12 @@ def history_table(history: Sequence[Mapping[str, Any]], quantile: float | None =
     return table
 
 
-def score_table(scores: Mapping[str, Mapping[str, Any]]) -> Table:
+def score_table(scores: Mapping[str, Mapping[str, Any]], quantile: float | None = None) -> Table:
     """S1, S2, interpretable and unique detectors of several evaluations, a row each, then by category.
+
+    Args:
+        scores: by name of the evaluation, as `uibe.metrics.protocol.describe` gives.
+        quantile: share of train pixels above the quantile thresholds, for the names.
 
     Example:
         >>> scores = {"S1": 1.0, "S2": 0.5, "interpretable": 3, "unique": 2}
@@ -45,6 +49,8 @@ def score_table(scores: Mapping[str, Mapping[str, Any]]) -> Table:
         2
     """
     table = Table(title="Scores on the validation split")
+    share = "quantile" if quantile is None else f"{quantile:g}"
+    kinds = {"quantile": f"learned at {share}", "natural": f"natural at {share}", "learned": "own thresholds"}
     table.add_column("basis")
     table.add_column("category")
     for name, _ in _COLUMNS:
@@ -52,6 +58,6 @@ def score_table(scores: Mapping[str, Mapping[str, Any]]) -> Table:
     for basis, values in scores.items():
         for category, row in {"all": values, **values["categories"]}.items():
             cells = [format(row[name], spec) for name, spec in _COLUMNS]
-            table.add_row(basis, category, *cells, end_section=False)
+            table.add_row(kinds.get(basis, basis), category, *cells, end_section=False)
         table.add_section()
     return table

@@ -1,0 +1,222 @@
+"""A page to look at: scores, curves and every detector with its strongest images."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from commands.data import DataOptions, device_of, fingerprints, open_data
+from commands.processes import alone
+from commands.score import protocol_of
+from lightning_modules import BasisModule, SupervisedModule
+from lightning_modules.checkpoint import hyper_parameters, module_from, read_checkpoint
+from uibe.data.broden import BrodenDataset
+from uibe.data.features import FeatureStore
+from uibe.errors import ConfigError, DataError, MismatchError
+from uibe.functional.explanation import (
+    Coordinates,
+    class_influence,
+    coordinates,
+    orthonormal_coordinates,
+)
+from uibe.metrics.dissection import Dissection, dissect_replicates
+from uibe.metrics.protocol import EvaluationProtocol, detector_sets
+from uibe.modules.basis import InterpretableBasis
+from uibe.report.document import (
+    affected_classes,
+    category_scores_document,
+    comparison_section,
+    detectors_document,
+    scores_document,
+)
+from uibe.report.examples import Examples, strongest_images
+from uibe.report.files import output_folder, write_json, write_text
+from uibe.report.page import render_page
+from uibe.report.pictures import remove_stale_pictures, write_pictures
+
+__all__ = ["report"]
+
+
+def report(
+    ckpt_path: str,
+    out: str,
+    compare: str | None = None,
+    data: DataOptions | None = None,
+    thresholds: Literal["learned", "quantile"] | None = None,
+    quantile: float | None = None,
+    union: Literal["annotated", "netdissect-lite"] | None = None,
+    images: int = 6,
+    class_images: int = 4,
+    replicates: int = 200,
+    seed: int = 0,
+    weights: str | None = None,
+    device: str = "cpu",
+) -> None:
+    """Write a page with all detectors: `index.html`, pictures in `detectors/`, its content in `report.json`.
+
+    It needs no server and no network. The evaluation is the one of training, unless options say otherwise.
+
+    Args:
+        ckpt_path: checkpoint that train.py wrote.
+        out: folder for the page; an earlier report there is replaced, other files are left alone.
+        compare: a `compare.json` of the same layer to show beside the scores.
+        data: overrides of the checkpoint's data.
+        thresholds: policy of the detectors shown; the first of the training's by default.
+        quantile: share of train pixels that exceed a quantile threshold.
+        union: rule for a detector's area.
+        images: strongest validation images of each detector, 1 to 12.
+        class_images: validation images over which the change of each class is averaged; one is exact where
+            the head is pooling and a linear layer, 0 leaves the classes out.
+        replicates: of the bootstrap over validation images.
+        seed: of the bootstrap.
+        weights: where the backbone's weights are now, if not where they were.
+        device: where to compute, `cpu` or `cuda`.
+    """
+    alone("report")
+    if replicates < 1 or class_images < 0 or not 1 <= images <= 12:
+        raise ConfigError("--replicates, --class_images, --images: expected >= 1, >= 0 and 1 to 12")
+    checkpoint = read_checkpoint(ckpt_path)
+    protocol = protocol_of(checkpoint, thresholds, quantile, union)
+    compared = None if compare is None else _comparison(Path(compare), checkpoint)
+    module = module_from(checkpoint, weights).to(device_of(device))
+    folder, console = output_folder(out), Console(soft_wrap=True)
+    store = open_data(checkpoint, data or DataOptions(), module.backbone).features
+    with console.status("Scoring detectors"):
+        sets = detector_sets(module.basis.detectors(), store, protocol)
+        results, iou = dissect_replicates(sets, store, replicates, seed, protocol.union)
+    primary = next(iter(results))
+    with console.status("Drawing detectors"):
+        examples = strongest_images(store.feature_batches("val"), sets[primary].directions, images)
+        pictures = write_pictures(
+            folder, examples, results[primary].thresholds, lambda place: store.image(store.rows("val")[place])
+        )
+    with console.status("Finding affected classes"):
+        classes = _classes(module, store, class_images, console)
+    document = {
+        "about": _about(
+            ckpt_path, checkpoint, store, protocol, {"replicates": str(replicates), "seed": str(seed)}
+        ),
+        "scores": scores_document(results, iou),
+        "categories": category_scores_document(results[primary], iou[primary]),
+        "comparison": compared,
+        "detectors": _detectors(results[primary], iou[primary], store, examples, pictures, classes),
+    }
+    write_json(folder / "report.json", document)
+    write_text(folder / "index.html", render_page(document))
+    remove_stale_pictures(folder, pictures)
+    console.print(f"written  {folder / 'index.html'}, {len(pictures)} detectors", markup=False)
+
+
+def _comparison(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        section = comparison_section(document)
+        layer = (document["options"]["backbone"], document["options"]["layer"])
+        compared_weights = document["options"]["fingerprints"]["weights"]
+    except OSError as error:
+        raise DataError(
+            f"--compare: {path}: cannot be read ({error.strerror}); give a compare.json"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"--compare: {path}: not what `evaluate.py compare` writes; give its compare.json"
+        ) from error
+    options = hyper_parameters(checkpoint)
+    if layer != (options["backbone"], options["layer"]) or (
+        compared_weights != checkpoint["uibe"]["weights_sha256"]
+    ):
+        raise MismatchError(
+            f"--compare: {path}: of {' '.join(map(str, layer))}, but the checkpoint is of "
+            f"{options['backbone']} {options['layer']} or has other weights; compare that layer"
+        )
+    return section
+
+
+def _about(
+    ckpt_path: str,
+    checkpoint: dict[str, Any],
+    store: FeatureStore,
+    protocol: EvaluationProtocol,
+    bootstrap: dict[str, str],
+) -> dict[str, Any]:
+    options = hyper_parameters(checkpoint)
+    facts = {
+        "checkpoint": str(Path(ckpt_path)),
+        "epoch": str(checkpoint["epoch"]),
+        "backbone": options["backbone"],
+        "layer": options["layer"],
+        "quantile": f"{protocol.quantile:g}",
+        "union": protocol.union,
+        **bootstrap,
+        **{
+            f"sha256 of {name}": digest
+            for name, digest in {
+                "weights": checkpoint["uibe"]["weights_sha256"],
+                **fingerprints(store),
+            }.items()
+        },
+    }
+    return {
+        "backbone": options["backbone"],
+        "layer": options["layer"],
+        "train_images": store.num_images("train"),
+        "val_images": store.num_images("val"),
+        "facts": facts,
+    }
+
+
+def _classes(
+    module: BasisModule | SupervisedModule, store: FeatureStore, count: int, console: Console
+) -> list[list[dict[str, Any]]]:
+    """Of each direction; none if they are not wanted, or the head cannot be run on features alone."""
+    backbone, rows = module.backbone, store.rows("val")
+    chosen = [rows[len(rows) * i // count] for i in range(min(count, len(rows)))]
+    if not chosen:
+        return []
+    inputs = torch.stack([backbone.preprocessing(store.image(row)) for row in chosen])
+    features = backbone.features(inputs.to(next(backbone.parameters()))).float()
+    try:
+        num_classes = backbone.head(features[:1]).shape[1]
+    except ConfigError as error:
+        console.print(f"affected classes are left out: {error}", markup=False)
+        return []
+    influence = class_influence(backbone.head, features, _written(module).to(features.device), num_classes)
+    return affected_classes(influence.cpu(), backbone.class_names)
+
+
+def _written(module: BasisModule | SupervisedModule) -> Coordinates:
+    basis = module.basis
+    if not isinstance(basis, InterpretableBasis):
+        directions = basis.detectors().directions
+        return coordinates(directions, torch.zeros_like(directions[0]))
+    standardizer = basis.standardizer
+    return orthonormal_coordinates(basis.rotation().detach(), standardizer.mean, standardizer.transform)
+
+
+def _detectors(
+    result: Dissection,
+    iou: Tensor,
+    store: FeatureStore,
+    examples: Examples,
+    pictures: Sequence[str],
+    classes: Sequence[Sequence[dict[str, Any]]],
+) -> list[dict[str, Any]]:
+    peaks = examples.maps.flatten(2).amax(2)[:, 0].cpu()
+    return detectors_document(
+        result,
+        iou,
+        store.concepts.names,
+        fires=(peaks > result.thresholds).tolist(),
+        images=[[_name(store, place) for place in places] for places in examples.positions.tolist()],
+        sprites=pictures,
+        classes=classes,
+    )
+
+
+def _name(store: FeatureStore, place: int) -> str:
+    row = store.rows("val")[place]
+    return store.images.index.rows[row].image if isinstance(store.images, BrodenDataset) else str(row)

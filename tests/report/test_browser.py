@@ -1,0 +1,223 @@
+"""The report in a real headless Chromium, straight from files."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.report.pages import HOSTILE, write_report
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+DESKTOP, PHONE = (1280, 900), (390, 844)
+
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM.exists(), reason="needs Debian's Chromium: apt-get install chromium"
+)
+
+
+class Visit:
+    """A page, what it complained of and what it asked for."""
+
+    def __init__(self, page: Page) -> None:
+        self.page, self.complaints, self.requests = page, [], []  # type: Page, list[str], list[str]
+        page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda request: self.requests.append(request.url))
+
+    def shown(self) -> list[int]:
+        """Numbers of the visible cards in their order."""
+        return [int(each.get_attribute("data-number")) for each in self.page.locator(".card:visible").all()]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def report_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(tmp_path_factory.mktemp("report"), 12)
+
+
+@pytest.fixture(scope="module")
+def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(tmp_path_factory.mktemp("hostile"), len(HOSTILE), names=HOSTILE)
+
+
+@pytest.fixture
+def visit(browser: Browser, report_page: Path) -> Iterator[Visit]:
+    yield from _visit(browser, report_page)
+
+
+def _visit(
+    browser: Browser,
+    path: Path,
+    size: tuple[int, int] = DESKTOP,
+    anchor: str = "",
+    **options: Any,  # noqa: ANN401 - of Playwright
+) -> Iterator[Visit]:
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
+    visit = Visit(context.new_page())
+    visit.page.goto(path.as_uri() + anchor)
+    yield visit
+    context.close()
+
+
+def test_search_shows_what_matches_and_says_how_many(visit: Visit) -> None:
+    assert visit.shown() == list(range(12))
+    visit.page.get_by_label("Search").fill("LABEL 7")
+    assert visit.shown() == [7]
+    expect(visit.page.get_by_role("status")).to_have_text("1 of 12 detectors")
+    visit.page.get_by_label("Search").fill("#3")
+    assert visit.shown() == [3]
+    visit.page.get_by_label("Search").fill("label object")  # every word must match, here the category
+    assert visit.shown() == [1, 4, 7, 10]
+    visit.page.get_by_label("Search").fill("nothing like it")
+    assert visit.shown() == []
+    visit.page.get_by_role("button", name="Reset").click()
+    expect(visit.page.get_by_role("status")).to_have_text("12 detectors")
+    assert visit.shown() == list(range(12))
+
+
+def test_category_filters(visit: Visit) -> None:
+    visit.page.get_by_label("Category", exact=True).select_option("part")
+    assert visit.shown() == [2, 5, 8, 11]
+    visit.page.get_by_label("Search").fill("label 1")  # as a number also in names: label 1, 10, 11
+    assert visit.shown() == [11]
+    visit.page.get_by_label("Category", exact=True).select_option("all")
+    assert visit.shown() == [1, 10, 11]
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("number", list(range(12))),
+        ("iou", list(range(12))),
+        ("train", list(range(11, -1, -1))),
+        ("rate", sorted(range(12), key=lambda i: (7 * i) % 12)),
+        ("label", [0, 1, 10, 11, *range(2, 10)]),
+        ("lead", list(range(12))),
+    ],
+)
+def test_sorting(visit: Visit, by: str, expected: list[int]) -> None:
+    visit.page.get_by_label("Sort by").select_option(value="train")
+    visit.page.get_by_label("Sort by").select_option(value=by)
+    assert visit.shown() == expected
+
+
+def test_best_of_each_label_comes_first(browser: Browser, tmp_path: Path) -> None:
+    path = write_report(tmp_path, 6, 1, names=("a", "a", "a", "b", "a", "c"))
+    for visit in _visit(browser, path):
+        visit.page.get_by_label("Sort by").select_option(value="lead")
+        assert visit.shown() == [0, 3, 5, 1, 2, 4]
+
+
+def test_link_leads_to_its_detector_also_when_it_is_filtered_out(browser: Browser, report_page: Path) -> None:
+    for visit in _visit(browser, report_page, anchor="#detector-11"):
+        card = visit.page.locator("#detector-11")
+        expect(card).to_be_in_viewport()
+        expect(card).to_be_focused()
+        visit.page.get_by_label("Search").fill("label 3")
+        expect(card).to_be_hidden()
+        visit.page.evaluate("location.hash = '#detector-10'")
+        expect(visit.page.locator("#detector-10")).to_be_in_viewport()
+        expect(visit.page.get_by_label("Search")).to_have_value("")
+        assert len(visit.shown()) == 12
+        visit.page.locator("#detector-4").get_by_role("link").click()
+        assert visit.page.url.endswith("#detector-4")
+        assert visit.complaints == []
+
+
+def test_everything_works_from_the_keyboard(visit: Visit) -> None:
+    visit.page.keyboard.press("Tab")
+    expect(visit.page.get_by_role("link", name="Skip to the detectors")).to_be_focused()
+    visit.page.keyboard.press("Enter")
+    visit.page.keyboard.press("Tab")
+    expect(visit.page.get_by_label("Search")).to_be_focused()
+    visit.page.keyboard.type("label 5")
+    assert visit.shown() == [5]
+    visit.page.keyboard.press("Enter")  # submits nothing
+    assert visit.shown() == [5]
+
+
+def test_pictures_load_late_and_nothing_comes_from_elsewhere(visit: Visit, report_page: Path) -> None:
+    assert visit.page.locator("img[loading=lazy][width][height]").count() == 12
+    for image in visit.page.locator(".card img").all():
+        image.scroll_into_view_if_needed()
+        visit.page.wait_for_function(
+            "image => image.complete && image.naturalWidth", arg=image.element_handle()
+        )
+    own = (report_page.parent.as_uri() + "/", "data:")
+    assert [url for url in visit.requests if not url.startswith(own)] == []
+    assert visit.complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("which", ["report_page", "hostile_page"])
+def test_accessible_quiet_and_no_wider_than_the_screen(
+    browser: Browser, which: str, size: tuple[int, int], scheme: str, request: pytest.FixtureRequest
+) -> None:
+    for visit in _visit(browser, request.getfixturevalue(which), size, color_scheme=scheme):
+        found = Axe().run(visit.page).response
+        assert len(found["passes"]) > 20
+        assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        assert visit.complaints == []
+
+
+def test_accessibility_check_would_find_something(visit: Visit) -> None:
+    visit.page.evaluate("document.querySelector('.card img').removeAttribute('alt')")
+    assert [each["id"] for each in Axe().run(visit.page).response["violations"]] == ["image-alt"]
+
+
+def test_hostile_names_are_shown_as_they_are(browser: Browser, hostile_page: Path) -> None:
+    for visit in _visit(browser, hostile_page):
+        for number, name in enumerate(HOSTILE):
+            card = visit.page.locator(f"#detector-{number}")
+            assert card.locator(".label").text_content() == name
+            assert card.get_attribute("data-label") == name
+            assert name in (card.locator("img").get_attribute("alt") or "")
+            assert f"{name} class" in (card.locator(".classes").text_content() or "")
+        assert visit.page.locator("script").count() == 1
+        assert visit.page.locator("h1").count() == 1
+        assert visit.page.locator("img").count() == len(HOSTILE)
+        assert visit.page.evaluate("window.hit") is None
+        visit.page.get_by_label("Search").fill('"><img')
+        assert visit.shown() == [1, 4]  # a label, and a category
+        visit.page.get_by_label("Category", exact=True).select_option(label=HOSTILE[1])
+        assert visit.shown() == [1, 4]
+        visit.page.get_by_label("Search").fill("{{ 7 * 7 }}")
+        assert visit.shown() == [4]
+        assert visit.complaints == []
+
+
+def test_no_other_script_may_run(visit: Visit) -> None:
+    visit.page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), {text: 'window.hit = 1'}))"
+    )
+    assert visit.page.evaluate("window.hit") is None
+    assert re.search("Content Security Policy", " ".join(visit.complaints))
+
+
+def test_page_without_scripts_shows_everything(browser: Browser, report_page: Path) -> None:
+    for visit in _visit(browser, report_page, java_script_enabled=False):
+        expect(visit.page.locator("#controls")).to_be_hidden()
+        assert visit.page.locator(".card:visible").count() == 12

@@ -1,0 +1,168 @@
+"""`evaluate.py explain`: parts that add up, names, other bases, and one line for what cannot be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from commands.explain import _stems
+from lightning_modules.checkpoint import module_from
+from tests.running import Bench, Outcome, Run, run_evaluate
+
+
+def explain(trained: Run, out: Path, *extra: str | Path) -> Outcome:
+    return run_evaluate("explain", "--ckpt_path", trained.path, "--out", out, "--replicates", "10", *extra)
+
+
+@pytest.fixture(scope="module")
+def images(trained: Run, bench: Bench) -> list[Path]:
+    """Two rendered scenes, which the training wrote."""
+    del trained
+    return sorted((bench.root / "images").rglob("*.jpg"))[:2]
+
+
+@pytest.fixture(scope="module")
+def explained(trained: Run, images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("explain")
+    outcome = explain(trained, out, "--image", *images, "--top", "2")
+    assert outcome.code == 0, outcome.err
+    assert "logit" in outcome.out
+    assert "residual" in outcome.out
+    return out
+
+
+def test_parts_add_up_to_the_network_s_own_logits(trained: Run, images: list[Path], explained: Path) -> None:
+    module = module_from(trained.checkpoint)
+    document = _document(explained)
+    assert [each["image"] for each in document["images"]] == [str(path) for path in images]
+    for path, each in zip(images, document["images"], strict=True):
+        inputs = module.backbone.preprocessing(Image.open(path))[None]
+        logits = module.backbone(inputs)[0]
+        assert [row["class"] for row in each["classes"]] == logits.topk(2).indices.tolist()
+        for row in each["classes"]:
+            total = row["constant"] + sum(row["contributions"]) + row["residual"]
+            assert total == pytest.approx(row["logit"], rel=1e-12)
+            assert row["logit"] == pytest.approx(float(logits[row["class"]]), rel=1e-5)
+            scale = sum(map(abs, row["contributions"]))
+            assert abs(row["residual"]) < 1e-5 * scale
+            assert row["name"] == module.backbone.class_names[row["class"]]
+
+
+def test_heat_maps_and_concepts_add_up(explained: Path) -> None:
+    document = _document(explained)
+    for each in document["images"]:
+        for row in each["classes"]:
+            assert sum(row["concepts"].values()) == pytest.approx(sum(row["contributions"]))
+            assert row["strongest"]
+            for part in row["strongest"]:
+                heat = sum(map(sum, part["heat_map"]))
+                assert part["contribution"] == row["contributions"][part["direction"]]
+                assert heat == pytest.approx(part["contribution"], abs=1e-9)
+
+
+def test_directions_have_labels_and_intervals(trained: Run, explained: Path, tmp_path: Path) -> None:
+    directions = _document(explained)["directions"]
+    assert [row["direction"] for row in directions] == list(range(64))
+    assert all(row["concept"] and row["category"] for row in directions)
+    assert all(0 <= row["low"] <= row["high"] <= 1 for row in directions)
+    assert run_evaluate("score", "--ckpt_path", trained.path, "--out", tmp_path).code == 0
+    scores = json.loads((tmp_path / "metrics.json").read_text())
+    assert sum(row["iou"] for row in directions) == pytest.approx(scores["S1"], rel=1e-9)
+
+
+def test_figures_are_there_twice_and_nothing_partial(images: list[Path], explained: Path) -> None:
+    expected = {f"{path.stem}.{kind}" for path in images for kind in ("png", "svg")}
+    assert {path.name for path in explained.iterdir()} == {*expected, "explanation.json"}
+
+
+def test_classes_are_chosen_by_name_or_number(trained: Run, images: list[Path], tmp_path: Path) -> None:
+    outcome = explain(trained, tmp_path, "--image", images[0], "--classes", "Car", "0", "--concepts", "1")
+    assert outcome.code == 0, outcome.err
+    rows = _document(tmp_path)["images"][0]["classes"]
+    names = module_from(trained.checkpoint).backbone.class_names
+    assert names is not None
+    assert [row["class"] for row in rows] == [names.index("car"), 0]
+    assert all(len(row["strongest"]) <= 2 for row in rows)
+
+
+def test_another_basis_states_its_residual(
+    trained: Run, images: list[Path], explained: Path, tmp_path: Path
+) -> None:
+    outcome = explain(trained, tmp_path, "--image", *images, "--top", "2", "--basis", "natural")
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "why_orthonormal.png").stat().st_size > 1000
+    natural, own = _document(tmp_path), _document(explained)
+    assert natural["basis"] == "natural"
+    for one, other in zip(natural["images"], own["images"], strict=True):
+        for left, right in zip(one["classes"], other["classes"], strict=True):
+            assert left["logit"] == right["logit"]
+            assert left["constant"] == right["constant"]
+            assert left["contributions"] != right["contributions"]
+
+
+def test_a_file_s_few_directions_leave_a_residual(trained: Run, images: list[Path], tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    few = tmp_path / "few.safetensors"
+    directions = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
+    save_file({"directions": directions, "thresholds": torch.ones(5)}, few)
+    outcome = explain(trained, tmp_path / "out", "--image", images[0], "--basis", few, "--top", "1")
+    assert outcome.code == 0, outcome.err
+    (row,) = _document(tmp_path / "out")["images"][0]["classes"]
+    assert len(row["contributions"]) == 5
+    assert abs(row["residual"]) > 1e-3
+    assert row["constant"] + sum(row["contributions"]) + row["residual"] == pytest.approx(row["logit"])
+
+
+def test_without_labels_directions_have_numbers(
+    trained: Run, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from commands import labelling
+    from uibe.errors import DataError
+
+    def gone(*args: object) -> None:
+        raise DataError("data/gone: no such folder")
+
+    monkeypatch.setattr(labelling, "open_data", gone)
+    outcome = explain(trained, tmp_path, "--image", images[0], "--top", "1")
+    assert outcome.code == 0, outcome.err
+    assert "labels   none: data/gone: no such folder" in outcome.out
+    assert "direction " in outcome.out
+    assert _document(tmp_path)["directions"] == []
+    refused = explain(trained, tmp_path, "--image", images[0], "--basis", "pca")
+    assert refused.code == 1
+    assert "give --data.root" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--image", "nowhere.png"], "nowhere.png (from --image): no such file"),
+        (["--image", "IMAGE", "--classes", "carr"], "no class 'carr'; did you mean 'car'"),
+        (["--image", "IMAGE", "--classes", "900"], "expected a number from 0 to 50, got 900"),
+        (["--image", "IMAGE", "--basis", "principal"], "--basis: expected natural, random, pca"),
+        (["--image", "IMAGE", "--basis", "no.safetensors"], "no.safetensors: no such file"),
+        (["--image", "IMAGE", "--top", "0"], "at least 1"),
+        (["--image", "IMAGE", "--data.root", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    trained: Run, images: list[Path], tmp_path: Path, extra: list[str], message: str
+) -> None:
+    given = [str(images[0]) if word == "IMAGE" else word for word in extra]
+    outcome = explain(trained, tmp_path, *given)
+    assert outcome.code == 1
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_figures_of_files_of_one_name_are_numbered() -> None:
+    assert _stems(["a/1.png", "b/1.jpg", "why_orthonormal.png"]) == ["1", "1_2", "why_orthonormal_2"]
+
+
+def _document(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "explanation.json").read_text())
+    return content

@@ -1,0 +1,118 @@
+"""Reading checkpoints without a trainer, and without running anything that they name."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from uibe.errors import ConfigError, MismatchError
+from uibe.modules.backbone import Backbone
+from uibe.modules.basis import InterpretableBasis
+from uibe.modules.linear_detectors import LinearDetectors
+
+__all__ = [
+    "CHECKPOINT_FORMAT",
+    "SIZES",
+    "backbone_from",
+    "basis_from",
+    "hyper_parameters",
+    "is_supervised",
+    "read_checkpoint",
+]
+
+CHECKPOINT_FORMAT = 1
+SIZES = ("image_size", "mean", "std", "input_range")
+"""Options of the backbone's input."""
+
+_MODULES = ("BasisModule", "SupervisedModule")
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint of `train.py` onto the CPU, tensors and plain types only.
+
+    Raises:
+        ConfigError: if there is no such file.
+        MismatchError: if it is damaged, or is not such a checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"ckpt_path: {path}: no such file; give a checkpoint that train.py wrote")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # on bytes that are no checkpoint, the unpickler fails in any way
+        reason = (str(error).splitlines() or ["unreadable"])[0]
+        raise MismatchError(f"{path}: damaged or no checkpoint ({reason}); {_instead_of(path)}") from error
+    recorded = checkpoint.get("uibe") if isinstance(checkpoint, dict) else None
+    if recorded is None:
+        raise MismatchError(f"{path}: not a checkpoint of this project; give one that train.py wrote")
+    if recorded["format"] > CHECKPOINT_FORMAT:
+        raise MismatchError(f"{path}: format {recorded['format']} is newer than this version's; update uibe")
+    return dict(checkpoint)
+
+
+def _instead_of(path: Path) -> str:
+    """What to take for a damaged checkpoint."""
+    previous = path.with_name("previous.ckpt")
+    if path == previous or not previous.is_file():
+        return "take an earlier one"
+    try:
+        read_checkpoint(previous)
+    except MismatchError:
+        return "take an earlier one"
+    return f"take {previous}, the one before it"
+
+
+def hyper_parameters(checkpoint: dict[str, Any], which: str = "hyper_parameters") -> dict[str, Any]:
+    """The arguments that a module or data module was made with, less Lightning's own notes."""
+    return {name: value for name, value in checkpoint.get(which, {}).items() if not name.startswith("_")}
+
+
+def basis_from(checkpoint: dict[str, Any]) -> InterpretableBasis | LinearDetectors:
+    """The basis alone, without its backbone.
+
+    Raises:
+        MismatchError: if the module is unknown.
+    """
+    options, state = hyper_parameters(checkpoint), checkpoint["state_dict"]
+    tensors = {
+        name.removeprefix("basis."): value for name, value in state.items() if name.startswith("basis.")
+    }
+    kind = options["standardization"]
+    basis: InterpretableBasis | LinearDetectors
+    if is_supervised(checkpoint):
+        num_detectors, num_features = tensors["weights"].shape
+        basis = LinearDetectors(num_features, num_detectors, kind)
+        basis.names = tuple(checkpoint["uibe"]["concepts"])
+    else:
+        basis = InterpretableBasis(len(tensors["thresholds"]), kind, options["rotation_map"])
+    basis.to(tensors["thresholds"].dtype).load_state_dict(tensors)
+    return basis.eval()
+
+
+def backbone_from(checkpoint: dict[str, Any], weights: str | None = None) -> Backbone:
+    """The backbone that the basis was learned on, its weights verified.
+
+    Args:
+        checkpoint: from `read_checkpoint`.
+        weights: where the backbone's weights are now, if not where they were.
+
+    Raises:
+        MismatchError: if the backbone's weights differ from the recorded ones.
+    """
+    options = hyper_parameters(checkpoint)
+    sizes = {name: options[name] for name in SIZES}
+    backbone = Backbone(options["backbone"], weights or options["weights"], options["layer"], **sizes)
+    backbone.verify_weights(checkpoint["uibe"]["weights_sha256"])
+    return backbone
+
+
+def is_supervised(checkpoint: dict[str, Any]) -> bool:
+    """Whether a `SupervisedModule` wrote it; `BasisModule` does not record its name, nor ever did.
+
+    Raises:
+        MismatchError: if the module is unknown.
+    """
+    name = checkpoint["uibe"].get("module", _MODULES[0])
+    if name not in _MODULES:
+        raise MismatchError(f"checkpoint: module {name!r} is unknown; update uibe")
+    return bool(name == _MODULES[1])

@@ -1,0 +1,132 @@
+"""A folder that holds all that concept detectors are, less the network's weights."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError, safe_open
+
+from uibe.errors import ConfigError, MismatchError
+from uibe.library.card import model_card
+from uibe.library.checkpoint import SIZES
+from uibe.library.labels import Label
+from uibe.modules.backbone import Backbone
+from uibe.modules.basis import InterpretableBasis
+from uibe.modules.linear_detectors import LinearDetectors
+from uibe.report.files import output_folder, write_json, write_text
+
+__all__ = ["Folder", "read_folder", "write_folder"]
+
+_FORMAT = 1
+_OPTIONS = ("backbone", "weights", "layer", *SIZES)
+
+
+class Folder(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+        options: arguments of the backbone.
+        weights_sha256: of the backbone's weights.
+        basis: directions and thresholds.
+        labels: of the detectors, if known.
+    """
+
+    options: dict[str, Any]
+    weights_sha256: str
+    basis: InterpretableBasis | LinearDetectors
+    labels: tuple[Label, ...] | None
+
+
+def write_folder(
+    folder: Path,
+    backbone: Backbone,
+    basis: InterpretableBasis | LinearDetectors,
+    labels: Sequence[Label] | None,
+) -> Path:
+    """Write `basis.safetensors`, `config.json`, the model card `README.md`, and `detectors.json` if labelled.
+
+    Raises:
+        DataError: if it cannot be written.
+    """
+    folder = output_folder(folder)
+    preprocessing = backbone.preprocessing
+    sizes = {
+        "image_size": list(preprocessing.size),
+        "mean": list(preprocessing.mean),
+        "std": list(preprocessing.std),
+        "input_range": list(preprocessing.input_range),
+    }
+    named = {"backbone": backbone.backbone, "weights": backbone.weights, "layer": backbone.layer}
+    sha256 = backbone.weights_sha256
+    basis.save(
+        folder / "basis.safetensors", {**{k: str(v) for k, v in named.items()}, "weights_sha256": sha256}
+    )
+    config = {
+        "format": _FORMAT,
+        "library_name": "uibe",
+        "basis": type(basis).__name__,
+        "num_directions": len(basis.thresholds),
+        "num_features": backbone.num_features,
+        "weights_sha256": sha256,
+        **named,
+        **sizes,
+    }
+    if labels is not None:
+        rows = [{"direction": number, **label._asdict()} for number, label in enumerate(labels)]
+        write_json(folder / "detectors.json", {"detectors": rows})
+    else:
+        (folder / "detectors.json").unlink(missing_ok=True)  # of an earlier basis
+    write_json(folder / "config.json", config)
+    write_text(folder / "README.md", model_card(config, labels))
+    return folder
+
+
+def read_folder(folder: Path) -> Folder:
+    """Read a folder that `write_folder` wrote.
+
+    Raises:
+        ConfigError: if it holds no such files.
+        MismatchError: if a file is damaged or newer, or files contradict each other.
+    """
+    config = _json(folder / "config.json")
+    if not isinstance(config.get("format"), int) or config["format"] > _FORMAT:
+        raise MismatchError(f"{folder}/config.json: not of this version of uibe; update, or export again")
+    missing = [name for name in (*_OPTIONS, "weights_sha256") if name not in config]
+    if missing:
+        raise MismatchError(f"{folder}/config.json: lacks {', '.join(missing)}; export the basis again")
+    basis = _basis(folder / "basis.safetensors")
+    labels = _labels(folder / "detectors.json") if (folder / "detectors.json").is_file() else None
+    if labels is not None and len(labels) != len(basis.thresholds):
+        raise MismatchError(f"{folder}: {len(labels)} labels for {len(basis.thresholds)} directions")
+    return Folder({name: config[name] for name in _OPTIONS}, config["weights_sha256"], basis, labels)
+
+
+def _basis(path: Path) -> InterpretableBasis | LinearDetectors:
+    try:
+        with safe_open(path, "pt") as file:
+            kind = (file.metadata() or {}).get("format", "")
+    except (SafetensorError, OSError):
+        kind = ""  # the reader below says what is wrong
+    return (LinearDetectors if kind.startswith("uibe-linear") else InterpretableBasis).load(path)
+
+
+def _labels(path: Path) -> tuple[Label, ...]:
+    try:
+        return tuple(
+            Label(*(row[name] for name in Label._fields)) for row in _json(path).get("detectors", [])
+        )
+    except (KeyError, TypeError) as error:
+        raise MismatchError(f"{path}: a detector lacks {error}; export the basis again") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; give a folder that `evaluate.py export` wrote") from error
+    except (OSError, ValueError) as error:
+        raise MismatchError(f"{path}: damaged ({error}); export the basis again") from error
+    if not isinstance(content, dict):
+        raise MismatchError(f"{path}: expected a JSON object; export the basis again")
+    return content

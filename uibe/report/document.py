@@ -1,0 +1,166 @@
+"""What the report says, as plain types: `report.json`, from which the page is drawn."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from uibe.functional.intervals import ScoreSamples, interval, score_samples
+from uibe.functional.scores import INTERPRETABLE_IOU
+from uibe.metrics.dissection import Dissection
+from uibe.metrics.protocol import curves
+from uibe.report.files import detector_rows
+
+__all__ = [
+    "affected_classes",
+    "category_scores_document",
+    "comparison_section",
+    "detectors_document",
+    "scores_document",
+]
+
+_RATES = ("S1", "S2")
+_HEADLINE = ("area", "own")
+
+
+def scores_document(
+    results: Mapping[str, Dissection], replicates: Mapping[str, Tensor]
+) -> list[dict[str, Any]]:
+    """For each set of detectors its scores with 95% intervals, mean firing rate and curves.
+
+    Args:
+        results: dissections by name.
+        replicates: `(1 + B, I)` IoU of each set, as `uibe.metrics.dissection.dissect_replicates` gives them.
+    """
+    return [
+        {
+            "name": name,
+            "detectors": len(result.labels),
+            "firing_rate": float(result.firing_rate.mean()),
+            "scores": _intervals(score_samples(replicates[name], result.labels)),
+            "curves": curves(result),
+        }
+        for name, result in results.items()
+    ]
+
+
+def category_scores_document(result: Dissection, replicates: Tensor) -> list[dict[str, Any]]:
+    """The scores of each category's detectors alone, with 95% intervals.
+
+    Args:
+        result: labelled and scored detectors.
+        replicates: their `(1 + B, I)` IoU.
+    """
+    owner = result.categories[result.labels]
+    return [
+        {
+            "name": name,
+            "detectors": int((owner == k).sum()),
+            "scores": _intervals(score_samples(replicates[:, owner == k], result.labels[owner == k])),
+        }
+        for k, name in enumerate(result.category_names)
+    ]
+
+
+def detectors_document(
+    result: Dissection,
+    replicates: Tensor,
+    concepts: Sequence[str],
+    fires: Sequence[bool],
+    images: Sequence[Sequence[str]],
+    sprites: Sequence[str],
+    classes: Sequence[Sequence[Mapping[str, Any]]] = (),
+) -> list[dict[str, Any]]:
+    """Everything that is known about each detector, in the order of their numbers.
+
+    Args:
+        result: labelled and scored detectors, I of them.
+        replicates: their `(1 + B, I)` IoU.
+        concepts: names of the C concepts.
+        fires: whether a detector fires in any validation image.
+        images: names of each detector's strongest images.
+        sprites: path of each detector's picture, relative to the page.
+        classes: for each detector the classes that it affects most, see `affected_classes`; none if
+            that is unknown.
+    """
+    rows = detector_rows(result, concepts)
+    intervals = [interval(each) for each in replicates.T]
+    return [
+        {
+            "number": row["direction"],
+            "label": row["label"],
+            "category": row["category"],
+            "iou_val": found._asdict(),
+            "iou_train": row["iou_train"],
+            "interpretable": row["iou_val"] > INTERPRETABLE_IOU,
+            "firing_rate": row["firing_rate"],
+            "threshold": row["threshold"],
+            "fires_in_val": fires[i],
+            "images": list(images[i]),
+            "sprite": sprites[i],
+            "classes": [dict(each) for each in classes[i]] if classes else [],
+        }
+        for i, (row, found) in enumerate(zip(rows, intervals, strict=True))
+    ]
+
+
+def affected_classes(
+    influence: Tensor, names: Sequence[str] | None, count: int = 4
+) -> list[list[dict[str, Any]]]:
+    """For each direction the classes whose logits it changes most, in either sense.
+
+    Args:
+        influence: `(K, I)` from `uibe.functional.explanation.class_influence`.
+        names: of the K classes; numbers stand in for unknown ones.
+        count: classes a direction; fewer if there are fewer.
+
+    Example:
+        >>> import torch
+        >>> affected_classes(torch.tensor([[0.5], [-2.0], [0.1]]), ["cat", "dog", "cow"], count=2)
+        [[{'name': 'dog', 'change': -2.0}, {'name': 'cat', 'change': 0.5}]]
+    """
+    order = influence.abs().argsort(dim=0, descending=True, stable=True)[:count].T
+    return [
+        [{"name": names[k] if names else f"class {k}", "change": float(changes[k])} for k in numbers.tolist()]
+        for numbers, changes in zip(order, influence.T, strict=True)
+    ]
+
+
+def comparison_section(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the report shows of a `compare.json`: differences, and scores against the firing rate.
+
+    Args:
+        document: content of `compare.json`.
+
+    Raises:
+        KeyError: if it is not such a document.
+    """
+    bases: dict[str, list[Mapping[str, Any]]] = {}
+    for row in document["rows"]:
+        if row["thresholds"] == "quantile":
+            bases.setdefault(_family(row["basis"]), []).append(row)
+    return {
+        "reference": document["reference"],
+        "replicates": document["options"]["replicates"],
+        "differences": [
+            {"name": name, **{key: readings[key] for key in _HEADLINE if key in readings}}
+            for name, readings in document["differences"].items()
+        ],
+        "firing": [_averaged(name, rows) for name, rows in bases.items()],
+    }
+
+
+def _family(name: str) -> str:
+    """Random rotations count as one."""
+    return "random" if name.startswith("random ") else str(name)
+
+
+def _averaged(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    shares = sorted({row["share"] for row in rows})
+    at = [[row for row in rows if row["share"] == share] for share in shares]
+    means = {key: [sum(row[key] for row in each) / len(each) for each in at] for key in _RATES}
+    return {"name": name, "share": shares, **means}
+
+
+def _intervals(samples: ScoreSamples) -> dict[str, dict[str, float]]:
+    return {name: interval(values)._asdict() for name, values in samples._asdict().items()}

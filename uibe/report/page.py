@@ -1,0 +1,100 @@
+"""The report as one static page, from the document that `report.json` holds."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from uibe.report.charts import Chart, line_chart
+from uibe.report.sprites import sprite_size
+
+__all__ = ["render_page"]
+
+
+def render_page(document: Mapping[str, Any]) -> str:
+    """HTML of a report; every name in it is escaped, and no script but its own may run.
+
+    Args:
+        document: as `commands/report.py` writes it to `report.json`.
+
+    Raises:
+        jinja2.UndefinedError: if the document lacks something.
+    """
+    style, script = _own("page.css"), _own("page.js")
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            document,
+            style=style,
+            script=script,
+            style_hash=_hash(style),
+            script_hash=_hash(script),
+            score_charts=_score_charts(document),
+            firing_charts=_firing_charts(document),
+            category_names=[each["name"] for each in document["categories"] if each["detectors"]],
+        )
+    )
+
+
+@lru_cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("uibe.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = _percent
+    environment.globals["sprite_size"] = sprite_size
+    return environment
+
+
+def _own(name: str) -> Markup:
+    """A file of ours, which goes into the page as it stands."""
+    text = (files("uibe.report") / "templates" / name).read_text(encoding="utf-8")
+    return Markup(text)  # noqa: S704 - not the user's
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
+
+
+def _percent(share: float) -> str:
+    """Of a firing rate: two digits that mean something."""
+    return f"{100 * share:.2g}%" if share < 0.1 else f"{100 * share:.0f}%"
+
+
+def _score_charts(document: Mapping[str, Any]) -> list[Chart]:
+    shown = document["scores"]
+    return [
+        line_chart(
+            f"{what.capitalize()} that reach an IoU",
+            "IoU",
+            what,
+            [(each["name"], each["curves"]["xi"], each["curves"][what]) for each in shown],
+        )
+        for what in ("detectors", "labels")
+    ]
+
+
+def _firing_charts(document: Mapping[str, Any]) -> list[Chart]:
+    comparison = document["comparison"]
+    if comparison is None or not comparison["firing"]:
+        return []
+    return [
+        line_chart(
+            f"{score} against the firing rate",
+            "share of pixels that fire",
+            score,
+            [(each["name"], each["share"], each[score]) for each in comparison["firing"]],
+            logarithmic=True,
+        )
+        for score in ("S1", "S2")
+    ]
