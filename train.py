@@ -12,9 +12,11 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from rich.console import Console
 
 from callbacks import (
+    BoardCallback,
     CriteriaCallback,
     DissectionCallback,
     FiguresCallback,
+    FormingCallback,
     RunCheckpoint,
     SummaryCallback,
 )
@@ -50,6 +52,8 @@ class TrainCLI(LightningCLI):
         parser.add_lightning_class_args(DissectionCallback, "dissection")
         parser.add_lightning_class_args(CriteriaCallback, "criteria")
         parser.add_lightning_class_args(FiguresCallback, "figures")
+        parser.add_lightning_class_args(FormingCallback, "forming")
+        parser.add_lightning_class_args(BoardCallback, "board")
         parser.add_lightning_class_args(RunCheckpoint, "checkpoint")
         parser.add_argument(
             "--resume",

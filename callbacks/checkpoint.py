@@ -49,11 +49,16 @@ class RunCheckpoint(Checkpoint):
         self._saved = False
         self._progress: dict[str, Any] | None = None
 
+    @property
+    def path(self) -> Path:
+        """Where the newest checkpoint is or will be, once the trainer is set up."""
+        return self._folder / "last.ckpt"
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the folder, `checkpoints` beside the logs; a collective."""
         self._folder = Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints"
-        if (self._folder / "last.ckpt").is_file():
-            self.last_model_path = str(self._folder / "last.ckpt")
+        if self.path.is_file():
+            self.last_model_path = str(self.path)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen to signals from now on; Lightning does not any more."""
@@ -124,7 +129,7 @@ class RunCheckpoint(Checkpoint):
     def _save(self, trainer: Trainer) -> None:
         if trainer.fast_dev_run:  # a trial without a folder of its own
             return
-        path, previous = self._folder / "last.ckpt", self._folder / "previous.ckpt"
+        path, previous = self.path, self._folder / "previous.ckpt"
         # a run goes on with the previous one where the last one is damaged, and has no other to lose
         damaged = not self._saved and Path(trainer.ckpt_path or "").absolute() == previous.absolute()
         if trainer.is_global_zero and not damaged:

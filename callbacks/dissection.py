@@ -6,6 +6,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
+from callbacks.surroundings import is_last
 from uibe.errors import ConfigError, MismatchError
 from uibe.functional.detectors import Detectors
 from uibe.metrics.dissection import Dissection
@@ -59,7 +60,7 @@ class DissectionCallback(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Dissect, if it is due."""
         epoch = trainer.current_epoch + 1
-        due = self.every_n_epochs and (epoch % self.every_n_epochs == 0 or _is_last(trainer))
+        due = self.every_n_epochs and (epoch % self.every_n_epochs == 0 or is_last(trainer))
         if not due or not _labelled(trainer):
             return
         data = trainer.datamodule.features.share()  # type: ignore[attr-defined]
@@ -69,6 +70,10 @@ class DissectionCallback(Callback):
         scores = {name: describe(dissection) for name, dissection in self.latest.items()}
         self.history.append({"epoch": trainer.current_epoch, **scores})
         self._log(pl_module, scores)
+
+    def has_done(self, epoch: int) -> bool:
+        """Whether the latest dissection is of an epoch, counted from 0, and was made by this process."""
+        return bool(self.latest and self.history and self.history[-1]["epoch"] == epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """The protocol and every epoch's scores, plain types only."""
@@ -94,11 +99,6 @@ class DissectionCallback(Callback):
                 exact = torch.tensor(value, dtype=torch.float64)
                 shown = name == first and key in ("S1", "S2")
                 pl_module.log(f"{name}/{key}", exact, prog_bar=shown, on_epoch=True, on_step=False)
-
-
-def _is_last(trainer: Trainer) -> bool:
-    epochs_done = trainer.current_epoch + 1 == trainer.max_epochs
-    return epochs_done or trainer.should_stop or trainer.global_step == trainer.max_steps
 
 
 def _labelled(trainer: Trainer) -> bool:

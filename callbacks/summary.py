@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
 from torch.utils.tensorboard.summary import hparams
 
 from callbacks.dissection import DissectionCallback
+from callbacks.surroundings import board, find
+from uibe.report.card import commands
 from uibe.report.tables import history_table
 
 __all__ = ["SummaryCallback"]
@@ -25,10 +26,10 @@ class SummaryCallback(Callback):
         metrics = {f"{name}/{key}": 0 for name in _policies(trainer) for key in ("S1", "S2", "unique")}
         given = {key: value for key, value in pl_module.hparams.items() if value is not None}
         options = {key: _scalar(value) for key, value in given.items() if not key.startswith("_")}
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
-                for summary in hparams(options, metrics):
-                    logger.experiment._get_file_writer().add_summary(summary)
+        writer = board(trainer)
+        if writer:
+            for summary in hparams(options, metrics):
+                writer._get_file_writer().add_summary(summary)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the history and where everything is."""
@@ -47,27 +48,22 @@ class SummaryCallback(Callback):
             console.print(f"checkpoint  {checkpoint}")
             console.print("next")
             console.print(f"  tensorboard --logdir {log_dir}")
-            console.print(f"  python evaluate.py score --ckpt_path {checkpoint} --out {log_dir}/score")
-            console.print(f"  python evaluate.py export --ckpt_path {checkpoint} --out {log_dir}/export")
-
-
-def _dissection(trainer: Trainer) -> DissectionCallback | None:
-    found = [call for call in trainer.callbacks if isinstance(call, DissectionCallback)]  # type: ignore[attr-defined]
-    return found[0] if found else None
+            for line in commands(str(checkpoint), str(log_dir)):
+                console.print(f"  {line}")
 
 
 def _policies(trainer: Trainer) -> tuple[str, ...]:
-    dissection = _dissection(trainer)
+    dissection = find(trainer, DissectionCallback)
     return dissection.protocol.policies if dissection else ()
 
 
 def _quantile(trainer: Trainer) -> float | None:
-    dissection = _dissection(trainer)
+    dissection = find(trainer, DissectionCallback)
     return dissection.protocol.quantile if dissection else None
 
 
 def _history(trainer: Trainer) -> list[dict[str, Any]]:
-    dissection = _dissection(trainer)
+    dissection = find(trainer, DissectionCallback)
     return dissection.history if dissection else []
 
 

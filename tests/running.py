@@ -91,6 +91,8 @@ def quick(runs: Path, image_size: str = IMAGE_SIZE) -> list[str]:
         "--trainer.enable_progress_bar", "false",
         "--trainer.logger.init_args.save_dir", str(runs),
         "--figures.detectors", "0",
+        "--forming.detectors", "0",
+        "--board.projector", "0",
     ]  # fmt: skip
 
 

@@ -138,7 +138,7 @@ def test_classes_that_are_named_exist() -> None:
 
 
 def test_options_that_are_named_exist() -> None:
-    named = set(re.findall(r"`--((?:model|data|dissection|figures|trainer)\.[\w.]+)", README))
+    named = set(re.findall(r"`--((?:model|data|dissection|figures|forming|board|trainer)\.[\w.]+)", README))
     known = run_train("fit", "--print_config").out
     assert named
     for option in named:

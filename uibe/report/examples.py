@@ -1,4 +1,4 @@
-"""Images in which detectors respond most strongly."""
+"""Images in which detectors respond most strongly, and which detectors to show."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from uibe.functional.detectors import projection_maps
+from uibe.metrics.dissection import Dissection
 
-__all__ = ["Examples", "strongest_images"]
+__all__ = ["Examples", "image_responses", "strongest_images", "strongest_of_each_label"]
 
 _PROJECTIONS = 64 * 2**20  # bytes of projections to hold at once
 
@@ -65,3 +66,28 @@ def _parts(features: Tensor, directions: int) -> tuple[Tensor, ...]:
     """A batch in parts whose projections fit the memory set aside for them."""
     image = directions * features[0, 0].numel() * features.element_size() if len(features) else 1
     return torch.split(features, max(1, _PROJECTIONS // image))
+
+
+def image_responses(batches: Iterable[Tensor], directions: Tensor) -> Tensor:
+    """The largest projection in each image, `(n, N)` for `(n, D)` directions and N images.
+
+    Args:
+        batches: `(N, D, H, W)` features, which together make up the images.
+        directions: `(n, D)`.
+
+    Example:
+        >>> image_responses([torch.tensor([1.0, 3.0]).view(1, 1, 1, 2)], torch.tensor([[2.0]])).tolist()
+        [[6.0]]
+    """
+    return torch.cat([projection_maps(features, directions).flatten(2).amax(2).T for features in batches], 1)
+
+
+def strongest_of_each_label(result: Dissection) -> Tensor:
+    """Detectors `(I,)` in the order to show them: the best of each label, then the rest, by falling IoU."""
+    order = result.iou_val.argsort(descending=True, stable=True)
+    leaders: dict[int, int] = {}
+    for position, label in enumerate(result.labels[order].tolist()):
+        leaders.setdefault(label, position)
+    leads = torch.zeros(len(order), dtype=torch.bool)
+    leads[list(leaders.values())] = True
+    return torch.cat([order[leads], order[~leads]])

@@ -8,8 +8,9 @@ from PIL import Image
 from torch import Tensor
 
 from uibe.functional.bilinear import upsample
+from uibe.metrics.dissection import Dissection
 
-__all__ = ["detector_figure"]
+__all__ = ["detector_caption", "detector_figure"]
 
 _OUTLINE = "#ffd400"
 _SIZE = 224
@@ -44,5 +45,19 @@ def detector_figure(images: Sequence[Image.Image], maps: Tensor, threshold: floa
         if mask.any() and not mask.all():
             axis.contour(mask, levels=[0.5], colors=_OUTLINE, linewidths=1.5)
         axis.set_axis_off()
-    figure.suptitle(caption, fontsize=10)
+    # TensorBoard shows three images a row at half their size
+    figure.suptitle(caption, fontsize=5 * (1 + columns) if columns > 1 else 7, wrap=True)
     return figure
+
+
+def detector_caption(result: Dissection, names: Sequence[str], detector: int) -> str:
+    """A detector's number, label, category and IoU on validation.
+
+    Args:
+        result: of all detectors.
+        names: of the concepts.
+        detector: its position.
+    """
+    label = int(result.labels[detector])
+    category = result.category_names[int(result.categories[label])]
+    return f"detector {detector}: {names[label]} ({category}), IoU {float(result.iou_val[detector]):.2f}"
