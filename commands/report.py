@@ -17,15 +17,10 @@ from lightning_modules.checkpoint import hyper_parameters, module_from, read_che
 from uibe.data.broden import BrodenDataset
 from uibe.data.features import FeatureStore
 from uibe.errors import ConfigError, DataError, MismatchError
-from uibe.functional.explanation import (
-    Coordinates,
-    class_influence,
-    coordinates,
-    orthonormal_coordinates,
-)
+from uibe.functional.explanation import class_influence
+from uibe.library.explaining import coordinates_of
 from uibe.metrics.dissection import Dissection, dissect_replicates
 from uibe.metrics.protocol import EvaluationProtocol, detector_sets
-from uibe.modules.basis import InterpretableBasis
 from uibe.report.document import (
     affected_classes,
     category_scores_document,
@@ -184,17 +179,10 @@ def _classes(
     except ConfigError as error:
         console.print(f"affected classes are left out: {error}", markup=False)
         return []
-    influence = class_influence(backbone.head, features, _written(module).to(features.device), num_classes)
+    influence = class_influence(
+        backbone.head, features, coordinates_of(module.basis).to(features.device), num_classes
+    )
     return affected_classes(influence.cpu(), backbone.class_names)
-
-
-def _written(module: BasisModule | SupervisedModule) -> Coordinates:
-    basis = module.basis
-    if not isinstance(basis, InterpretableBasis):
-        directions = basis.detectors().directions
-        return coordinates(directions, torch.zeros_like(directions[0]))
-    standardizer = basis.standardizer
-    return orthonormal_coordinates(basis.rotation().detach(), standardizer.mean, standardizer.transform)
 
 
 def _detectors(
