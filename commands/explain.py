@@ -25,7 +25,7 @@ from uibe.library.loading import detector_from
 from uibe.library.results import Explanation
 from uibe.peers.store import load_detectors
 from uibe.report.comparison_figures import save_figure
-from uibe.report.explanation import ClassParts, Part, explanation_table, parts_document
+from uibe.report.explanation import ClassParts, Part, concepts_line, explanation_table, parts_document
 from uibe.report.explanation_figures import explanation_figure, residual_figure
 from uibe.report.files import output_folder, write_json
 
@@ -100,11 +100,14 @@ def explain(
         save_figure(
             explanation_figure(picture, parts, f"{Path(file).name}, basis: {used.name}"), folder, name
         )
-        for split in parts:
+        sums = [_by_concept(row, used.labels) for row in each.contributions]
+        for split, by_concept in zip(parts, sums, strict=True):
             console.print(explanation_table(f"{file}: {split.name}", split))
+            if by_concept:
+                console.print(concepts_line(by_concept), markup=False, highlight=False)
         rows = [
-            parts_document(split, row.tolist(), _by_concept(row, used.labels))
-            for split, row in zip(parts, each.contributions, strict=True)
+            parts_document(split, row.tolist(), by_concept)
+            for split, row, by_concept in zip(parts, each.contributions, sums, strict=True)
         ]
         documents.append({"image": file, "figure": f"{name}.png", "classes": rows})
     write_json(folder / "explanation.json", {**_about(ckpt_path, checkpoint, used), "images": documents})

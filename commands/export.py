@@ -64,4 +64,5 @@ def export(
 def _say(console: Console, detector: ConceptDetector, folder: Path, reason: str) -> None:
     if detector.labels is None:
         console.print(f"labels   none: {reason}", markup=False)
-    console.print(f"written  {folder / 'basis.safetensors'}, config.json, README.md", markup=False)
+    labels = "" if detector.labels is None else "detectors.json, "
+    console.print(f"written  {folder / 'basis.safetensors'}, {labels}config.json, README.md", markup=False)

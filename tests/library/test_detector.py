@@ -134,6 +134,8 @@ def test_weights_without_names_have_numbers() -> None:
 def test_top_images_are_those_of_the_highest_projection(
     detector: ConceptDetector, bench: Bench, images: list[Image.Image]
 ) -> None:
+    with pytest.raises(ConfigError, match="expected a number from 0 to 63, got 'road'"):
+        detector.top_images("road", bench.root)  # type: ignore[arg-type]
     found = detector.top_images(5, bench.root, count=4)
     projections = [each.projection for each in found]
     assert projections == sorted(projections, reverse=True)

@@ -171,8 +171,8 @@ class ConceptDetector:
             DataError: if images are missing or of no known kind.
         """
         last = len(self.detectors.thresholds) - 1
-        if not 0 <= direction <= last:
-            raise ConfigError(f"direction: expected a number from 0 to {last}, got {direction}")
+        if not (isinstance(direction, int) and 0 <= direction <= last):
+            raise ConfigError(f"direction: expected a number from 0 to {last}, got {direction!r}")
         source = named_images(self.root if images is None else images)
         batches = (
             self._features([source.read(n) for n in range(at, min(at + _BATCH, len(source.names)))])

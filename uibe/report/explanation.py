@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
-__all__ = ["ClassParts", "Part", "explanation_table", "parts_document"]
+__all__ = ["ClassParts", "Part", "concepts_line", "explanation_table", "parts_document"]
 
 
 class Part(NamedTuple):
@@ -85,6 +85,23 @@ def explanation_table(title: str, parts: ClassParts) -> Table:
         table.add_row(*cells, end_section=place == len(steps))
     table.add_row("logit", "", f"{parts.logit:+.4f}", style="bold")
     return table
+
+
+def concepts_line(concepts: Mapping[str, float], count: int = 5) -> str:
+    """What each concept's directions add together, the largest first.
+
+    Args:
+        concepts: contributions summed over the directions of each label.
+        count: how many to name.
+
+    Example:
+        >>> concepts_line({"sky": 0.5, "car": -2.0}, count=1)
+        'by concept: car -2.00; 1 more'
+    """
+    largest = sorted(concepts, key=lambda name: -abs(concepts[name]))
+    named = [f"{name} {concepts[name]:+.2f}" for name in largest[:count]]
+    rest = len(largest) - len(named)
+    return "by concept: " + ", ".join(named) + (f"; {rest} more" if rest else "")
 
 
 def parts_document(
