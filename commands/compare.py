@@ -204,7 +204,9 @@ def _notes(bases: dict[str, Basis]) -> dict[str, str]:
 
 def _draw(folder: Path, scored: Comparison, shares: Sequence[float]) -> None:
     # of the random rotations one is enough to look at
-    shown = {name: each for name, each in scored.items() if name in ("random 0",) or "random " not in name}
+    shown = {
+        name: each for name, each in scored.items() if name == "random 0" or not name.startswith("random ")
+    }
     share = min(shares, key=lambda each: abs(each - 0.005))
     save_figure(firing_figure(shown), folder, "firing_rate")
     for name, at in {"quantile": share, "own": None}.items():
