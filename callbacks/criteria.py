@@ -5,6 +5,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from uibe.errors import ConfigError
 from uibe.functional.criteria import Criteria, PixelSums, criteria, pixel_sums
+from uibe.functional.detectors import pixels_of
 from uibe.functional.processes import global_sum
 
 __all__ = ["CriteriaCallback"]
@@ -45,7 +46,7 @@ class CriteriaCallback(Callback):
             # a process whose images all come later adds nothing, but takes part in the sum
             own = features[: max(self.images - seen, 0)]
             seen += len(features)
-            parts.append(pixel_sums(pl_module.basis(own.permute(0, 2, 3, 1).flatten(0, 2)).float()))
+            parts.append(pixel_sums(pl_module.basis(pixels_of(own)).float()))
             if seen >= self.images:
                 break
         sums = (torch.stack(each).sum(0) for each in zip(*parts, strict=True))

@@ -18,6 +18,7 @@ from lightning_modules.frozen import (
 )
 from lightning_modules.options import check_ranges, scheduled
 from uibe.errors import ConfigError
+from uibe.functional.detectors import pixels_of
 from uibe.functional.fused import fused_loss_sums
 from uibe.functional.losses import LossSums, LossTerms, LossWeights, loss_sums, loss_terms, total_loss
 from uibe.functional.moments import Moments
@@ -148,7 +149,7 @@ class BasisModule(LightningModule):
         if bool(self.basis.started):
             return
         data = self.trainer.datamodule.features  # type: ignore[attr-defined]
-        batches = _pixels_of(lambda: data.share().feature_batches("train"))
+        batches = _pixel_batches(lambda: data.share().feature_batches("train"))
         self._place(data, self._moments(batches()))
         projections, total = _Projections(self.basis, batches), data.num_pixels("train")
         add_up = global_sum if world_size() > 1 else None
@@ -158,7 +159,7 @@ class BasisModule(LightningModule):
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """The weighted loss of a batch of pixels `(P, D)`, or of images `(N, 3, h, w)`, of all processes."""
-        pixels = _flatten(self.backbone.features(batch)) if batch.ndim == 4 else batch
+        pixels = pixels_of(self.backbone.features(batch)) if batch.ndim == 4 else batch
         logits = self._logits(pixels)
         local = (fused_loss_sums if self.hparams.fused else loss_sums)(logits, self.hparams.gamma)
         *sums, fired = global_sums(*local, _fired(logits.detach()))
@@ -282,10 +283,5 @@ def _fired(logits: Tensor) -> Tensor:
     return torch.gt(logits, 0, out=torch.empty_like(logits)).sum(0)  # a sum of booleans is slow
 
 
-def _flatten(features: Tensor) -> Tensor:
-    """`(N, D, H, W)` features to `(P, D)` pixels."""
-    return features.permute(0, 2, 3, 1).flatten(0, 2)
-
-
-def _pixels_of(batches: Callable[[], Iterator[Tensor]]) -> Callable[[], Iterator[Tensor]]:
-    return lambda: (_flatten(features) for features in batches())
+def _pixel_batches(batches: Callable[[], Iterator[Tensor]]) -> Callable[[], Iterator[Tensor]]:
+    return lambda: (pixels_of(features) for features in batches())

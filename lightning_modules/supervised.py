@@ -17,6 +17,7 @@ from lightning_modules.frozen import (
 )
 from lightning_modules.options import scheduled
 from uibe.errors import ConfigError, MismatchError
+from uibe.functional.detectors import pixels_of
 from uibe.functional.moments import Moments
 from uibe.functional.processes import global_sums, rank, sizes
 from uibe.functional.supervised import Mining, choose_negatives, logistic_loss, prior_thresholds
@@ -216,7 +217,7 @@ class SupervisedModule(LightningModule):
     def _moments(self, data: LabelledFeatures) -> Moments:
         moments = RunningMoments(self.basis.num_features, self.hparams.standardization == "whiten")
         for features in data.feature_batches("train"):
-            moments.update(features.permute(0, 2, 3, 1).flatten(0, 2).cpu())
+            moments.update(pixels_of(features).cpu())
         return moments.compute()
 
     def _mine(self, weights: Tensor) -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Detectors", "fold", "is_natural", "logits", "projection_maps"]
+__all__ = ["Detectors", "fold", "is_natural", "logits", "pixels_of", "projection_maps"]
 
 
 class Detectors(NamedTuple):
@@ -18,6 +18,16 @@ class Detectors(NamedTuple):
 
     directions: Tensor
     thresholds: Tensor
+
+
+def pixels_of(features: Tensor) -> Tensor:
+    """`(N, D, H, W)` features as `(P, D)` pixels, image by image and row by row.
+
+    Example:
+        >>> pixels_of(torch.arange(4.0).view(1, 2, 1, 2)).tolist()
+        [[0.0, 2.0], [1.0, 3.0]]
+    """
+    return features.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def logits(pixels: Tensor, directions: Tensor, thresholds: Tensor, margin: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from uibe.functional.detectors import pixels_of
 from uibe.functional.pixel_labels import pixel_signs
 from uibe.metrics.tallies import LabelledFeatures
 
@@ -53,7 +54,7 @@ def gather_pixels(data: LabelledFeatures, concepts: Tensor, limit: int, seed: in
     drawn = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:limit]
     kept, seen, parts = drawn.sort().values, 0, []
     for features, labels in data.labelled_batches("train"):
-        pixels = features.permute(0, 2, 3, 1).flatten(0, 2)
+        pixels = pixels_of(features)
         first, last = torch.searchsorted(kept, torch.tensor([seen, seen + len(pixels)])).tolist()
         own = (kept[first:last] - seen).to(features.device)
         seen += len(pixels)

@@ -12,6 +12,7 @@ from rich.progress import track
 from torch import Tensor
 
 from uibe.errors import ConfigError, DataError
+from uibe.functional.detectors import pixels_of
 from uibe.functional.moments import Moments, pixel_moments
 from uibe.peers.interface import Features
 
@@ -55,7 +56,7 @@ def _blocks(data: Features, size: int) -> Iterator[Tensor]:
     carried: list[Tensor] = []
     for features in data.feature_batches("train"):
         # contiguous, as the order of a product's sums may depend on strides
-        pixels = features.permute(0, 2, 3, 1).flatten(0, 2).float().contiguous()
+        pixels = pixels_of(features).float().contiguous()
         *full, last = torch.split(torch.cat([*carried, pixels]), size)
         yield from full
         carried = [last]
