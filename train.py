@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, set_parsing_settings
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.plugins.io import CheckpointIO
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from callbacks import (
@@ -81,9 +82,12 @@ class TrainCLI(LightningCLI):
         given = self.config_init[self.config_init.subcommand].trainer.plugins or []
         plugins = given if isinstance(given, list) else [given]
         other = any(isinstance(plugin, CheckpointIO) for plugin in plugins)
-        return super().instantiate_trainer(
-            plugins=plugins if other else [*plugins, AtomicCheckpointIO()], **kwargs
-        )
+        plugins = plugins if other else [*plugins, AtomicCheckpointIO()]
+        try:
+            return super().instantiate_trainer(plugins=plugins, **kwargs)
+        except (ValueError, MisconfigurationException) as error:  # of values that no parser looks at
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ConfigError(f"trainer: {reason}") from error
 
     def _resume(self, parser: LightningArgumentParser, options: Namespace) -> None:
         if options.get("ckpt_path"):
@@ -110,6 +114,9 @@ def main(args: Sequence[str] | None = None) -> None:
     if args is None:
         sys.argv[1:] = given  # Lightning's launcher starts the other processes from here
     quiet()
+    # nothing there is a part of a training, and much of it is a program: it is not even imported
+    denied = sorted(sys.stdlib_module_names)
+    set_parsing_settings(import_path_denylist=denied, instantiate_subclass_spec_in_any=False)
     with one_line_errors(debug="--debug" in given):
         TrainCLI(
             LightningModule,

@@ -1,7 +1,8 @@
 """The three errors that users meet: each message names the culprit, what was expected and what to do.
 
 Pure functions in `uibe.functional` raise `ValueError` instead; the command line prints any of these
-as one line and exits with a non-zero code.
+as one line and exits with a non-zero code. So it does for what the machine may do to a run at any place:
+errors of the operating system, and worker processes that are killed.
 """
 
 import sys
@@ -25,7 +26,7 @@ class MismatchError(ValueError):
 
 @contextmanager
 def one_line_errors(debug: bool = False) -> Iterator[None]:
-    """Turn the errors above into one line on standard error and exit code 1.
+    """Turn the errors above and those of the operating system into one line on standard error, exit code 1.
 
     Args:
         debug: let them through with their traceback instead.
@@ -49,11 +50,27 @@ def one_line_errors(debug: bool = False) -> Iterator[None]:
 def _ours(error: BaseException | None) -> BaseException | None:
     """The one of our errors that caused this one: jsonargparse wraps what a constructor raises."""
     while error is not None and not isinstance(error, ConfigError | DataError | MismatchError):
+        if isinstance(error, OSError):
+            return DataError(_of_system(error))
+        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
+            return DataError(
+                f"{str(error).strip().rstrip('.')}: often memory ran out: give fewer data.num_workers, "
+                "then rerun, training with --resume auto"
+            )
         error = error.__cause__
     return error
+
+
+def _of_system(error: OSError) -> str:
+    """What happened to which file, as far as the operating system says."""
+    reason = error.strerror or str(error) or type(error).__name__
+    place = "" if error.filename is None else f"{error.filename}: "
+    return f"{place}{reason}; check the disk, its space and the rights, then rerun (--debug says where it was)"
 
 
 def _last_line(error: BaseException) -> str:
     """The message; a worker process prepends its traceback and the error's name."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-    return line.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
+    line = line.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
+    # names come from files of others: what is no text could steer the terminal
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
