@@ -26,7 +26,7 @@ from lightning_modules.checkpoint import hyper_parameters, read_checkpoint
 from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.quiet import quiet
 from lightning_modules.resume import run_to_resume
-from uibe.errors import ConfigError, one_line_errors
+from uibe.errors import ConfigError, one_line_errors, printable
 
 BOARD = {
     "class_path": "pytorch_lightning.loggers.TensorBoardLogger",
@@ -95,7 +95,8 @@ class TrainCLI(LightningCLI):
         whole = yaml.safe_load(parser.dump(self.config))
         found = run_to_resume(whole[self.config.subcommand])
         if found is not None:
-            Console(soft_wrap=True).print(f"going on with {found.checkpoint}", highlight=False)
+            console = Console(soft_wrap=True)
+            console.print(f"going on with {found.checkpoint}", markup=False, highlight=False)
             options["ckpt_path"] = str(found.checkpoint)
             logger = options["trainer"]["logger"]
             first = logger[0] if isinstance(logger, list) else logger
@@ -144,7 +145,8 @@ def _say_replaced(given: Mapping[str, Any], checkpoint: dict[str, Any]) -> None:
     differing = [key for key in kept if key in given and given[key] != kept[key]]
     if differing:
         changes = ", ".join(f"{key} {given[key]!r} -> {kept[key]!r}" for key in differing)
-        Console(soft_wrap=True).print(f"resuming with the checkpoint's own model options: {changes}")
+        line = f"resuming with the checkpoint's own model options: {printable(changes)}"
+        Console(soft_wrap=True).print(line, markup=False)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,15 @@ errors of the operating system, and worker processes that are killed.
 """
 
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["ConfigError", "DataError", "MismatchError", "one_line_errors"]
+__all__ = ["ConfigError", "DataError", "MismatchError", "one_line_errors", "printable"]
+
+# control characters, halves of characters, ends of lines; those that turn the direction of writing
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class ConfigError(ValueError):
@@ -47,6 +52,23 @@ def one_line_errors(debug: bool = False) -> Iterator[None]:
         raise SystemExit(1) from None
 
 
+def printable(text: str) -> str:
+    r"""Spell out the control characters of a text of others, which could steer a terminal.
+
+    Args:
+        text: such as a label's name from a data set.
+
+    Example:
+        >>> printable("red\x1b[2J\n"), printable("naïve 猫")
+        ('red\\x1b[2J\\n', 'naïve 猫')
+    """
+    return "".join(ascii(each)[1:-1] if _steers(each) else each for each in text)
+
+
+def _steers(character: str) -> bool:
+    return unicodedata.category(character) in _UNPRINTABLE or character in _TURNING
+
+
 def _ours(error: BaseException | None) -> BaseException | None:
     """The one of our errors that caused this one: jsonargparse wraps what a constructor raises."""
     while error is not None and not isinstance(error, ConfigError | DataError | MismatchError):
@@ -65,12 +87,11 @@ def _of_system(error: OSError) -> str:
     """What happened to which file, as far as the operating system says."""
     reason = error.strerror or str(error) or type(error).__name__
     place = "" if error.filename is None else f"{error.filename}: "
-    return f"{place}{reason}; check the disk, its space and the rights, then rerun (--debug says where it was)"
+    return f"{place}{reason}; check the disk, its space and the rights, then rerun (--debug shows where)"
 
 
 def _last_line(error: BaseException) -> str:
     """The message; a worker process prepends its traceback and the error's name."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
     line = line.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
-    # names come from files of others: what is no text could steer the terminal
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
+    return printable(line)

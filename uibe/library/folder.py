@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from uibe.errors import ConfigError, MismatchError
+from uibe.errors import ConfigError, MismatchError, printable
 from uibe.library.card import model_card
 from uibe.library.checkpoint import SIZES
 from uibe.library.labels import Label
@@ -114,7 +114,12 @@ def _basis(path: Path) -> InterpretableBasis | LinearDetectors:
 def _labels(path: Path) -> tuple[Label, ...]:
     try:
         return tuple(
-            Label(*(row[name] for name in Label._fields)) for row in _json(path).get("detectors", [])
+            Label(
+                printable(row["concept"]),
+                printable(row["category"]),
+                *(row[name] for name in Label._fields[2:]),
+            )
+            for row in _json(path).get("detectors", [])
         )
     except (KeyError, TypeError) as error:
         raise MismatchError(f"{path}: a detector lacks {error}; export the basis again") from error

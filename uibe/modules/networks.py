@@ -16,7 +16,7 @@ import torch
 import torchvision
 from torch import nn
 
-from uibe.errors import ConfigError
+from uibe.errors import ConfigError, printable
 from uibe.modules.preprocessing import IMAGENET, Preprocessing, with_metadata
 from uibe.modules.weights import Weights, is_library_name, load_weights, read_weights
 
@@ -202,7 +202,7 @@ def _loaded(network: nn.Module, weights: Weights, default: Preprocessing) -> Loa
 def _class_names(weights: Weights) -> list[str] | None:
     if "class_names" in weights.metadata:
         try:
-            return [str(name) for name in json.loads(weights.metadata["class_names"])]
+            return [printable(str(name)) for name in json.loads(weights.metadata["class_names"])]
         except (ValueError, TypeError) as error:
             raise ConfigError(f"weights {weights.source}: metadata class_names is no JSON list") from error
     # packages carry published ImageNet weights; a file with 1000 classes may be anything

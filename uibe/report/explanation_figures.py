@@ -11,21 +11,12 @@ from torch import Tensor
 
 from uibe.functional.bilinear import upsample
 from uibe.report.explanation import ClassParts, Part
+from uibe.report.figures import plain
 
-__all__ = ["explanation_figure", "plain", "residual_figure"]
+__all__ = ["explanation_figure", "residual_figure"]
 
 _FOR, _AGAINST, _NEUTRAL = "#0072B2", "#D55E00", "#8A8A8A"
 _SIZE = 224
-
-
-def plain(text: str) -> str:
-    r"""Text that matplotlib takes literally.
-
-    Example:
-        >>> plain("a $50 note")
-        'a \\$50 note'
-    """
-    return text.replace("$", r"\$")
 
 
 def explanation_figure(image: Image.Image, classes: Sequence[ClassParts], title: str) -> Figure:
