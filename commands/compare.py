@@ -194,8 +194,8 @@ def _heading(options: dict[str, Any]) -> str:
     return (
         f"# Bases of {code(options['layer'])}, {code(options['backbone'])}\n\n"
         f"{code(options['ckpt_path'][0])}; intervals from {options['replicates']} replicates of the "
-        "validation images. Figures: `firing_rate`, `iou_cut_*`, `iou_histogram_*`, `categories_*` beside this "
-        "file; of the random rotations they show number 0.\n\n"
+        "validation images. Figures: `firing_rate`, `iou_cut_*`, `iou_histogram_*`, `categories_*` beside "
+        "this file; of the random rotations they show number 0.\n\n"
     )
 
 

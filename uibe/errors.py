@@ -2,7 +2,7 @@
 
 Pure functions in `uibe.functional` raise `ValueError` instead; the command line prints any of these
 as one line and exits with a non-zero code. So it does for what the machine may do to a run at any place:
-errors of the operating system, and worker processes that are killed.
+errors of the operating system, lack of memory, and worker processes that are killed.
 """
 
 import sys
@@ -74,6 +74,11 @@ def _ours(error: BaseException | None) -> BaseException | None:
     while error is not None and not isinstance(error, ConfigError | DataError | MismatchError):
         if isinstance(error, OSError):
             return DataError(_of_system(error))
+        if isinstance(error, MemoryError):
+            return DataError(
+                f"out of memory ({error}): a size in the data's index may be wrong; "
+                "else give a smaller data.batch_size or data.shuffle_megabytes"
+            )
         if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
             return DataError(
                 f"{str(error).strip().rstrip('.')}: often memory ran out: give fewer data.num_workers, "

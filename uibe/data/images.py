@@ -23,6 +23,8 @@ __all__ = [
 ]
 
 _EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+# Whatever a file is called, Pillow would try all that it knows; for EPS it starts another program.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # What Pillow's decoders raise on damaged files: its documentation promises only OSError.
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
@@ -102,7 +104,7 @@ def decode_rgb(file: Path | BinaryIO, place: str, where: str = "") -> Image.Imag
         DataError: the file is missing, truncated or no image.
     """
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=_FORMATS) as image:
             # Pillow warns when it drops the palette's transparency by itself.
             clear = image.convert("RGBA") if "transparency" in image.info else image
             return clear.convert("RGB")
