@@ -41,8 +41,8 @@ def png(width: int, height: int, *extra: bytes) -> bytes:
 BOMBS = {
     "more pixels than memory": png(60_000, 60_000),
     "a side that overflows": png(2**31 - 1, 1),
-    "a text of a gigabyte": png(8, 8, chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**24), 9))),
-    "a profile of a gigabyte": png(8, 8, *[chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**20)))] * 80),
+    "a text that swells": png(8, 8, chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**24), 9))),
+    "many texts that swell": png(8, 8, *[chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**20)))] * 80),
     "no pixels": png(8, 0),
     "postscript": POSTSCRIPT,
 }
@@ -110,7 +110,7 @@ def test_link_to_a_secret_shows_nothing_of_it(broden_root: Path, tmp_path: Path)
     path = broden_root / "images" / "a" / "1.png"
     path.unlink()
     path.symlink_to(secret)
-    images = BrodenDataset(BrodenIndex.read(broden_root), lambda image: torch.zeros(1))
+    images = BrodenDataset(BrodenIndex.read(broden_root), transform=lambda image: torch.zeros(1))
     with pytest.raises(DataError, match=r"a/1\.png .*cannot be decoded") as caught:
         images[1]
     assert "1234" not in str(caught.value)
