@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from tests.running import (
     same_tensors,
     synthetic,
 )
-from uibe.data.broden import BrodenDataset
+from uibe.data.pixels import PixelDataset
 from uibe.modules.tensor_file import write_tensors
 from uibe.peers.store import load_peer, save_peer
 from uibe.report.files import write_text
@@ -31,29 +32,46 @@ from uibe.report.files import write_text
 ROOT = Path(__file__).parents[2]
 
 
-READ = BrodenDataset.__getitem__
-
-
-def killed(self: BrodenDataset, i: int) -> object:
-    """As the kernel does when memory runs out."""
-    if get_worker_info() is not None:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return READ(self, i)
-
-
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_killed_worker_is_one_line(
-    bench: Bench, trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, bench: Bench, trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(BrodenDataset, "__getitem__", killed)
-    given = [*synthetic(bench.root, tmp_path / "cache"), *quick(tmp_path / "runs"), "--data.num_workers", "1"]
+    def killed(self: object, i: object) -> object:
+        if get_worker_info() is not None:  # as the kernel does when memory runs out
+            os.kill(os.getpid(), number)
+        return self
+
+    monkeypatch.setattr(PixelDataset, "__getitem__", killed)
+    runs = tmp_path / "runs"
+    given = [*synthetic(bench.root, bench.cache), *quick(runs), "--data.num_workers", "1"]
     outcome = run_train(*given)
     assert outcome.code == 1
-    (line,) = outcome.err.splitlines()
-    assert "DataLoader worker" in line
+    line = outcome.err.splitlines()[-1]
+    assert "Traceback" not in outcome.err
+    assert line.startswith("error: DataLoader worker")
     assert "data.num_workers" in line
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-    monkeypatch.undo()
-    again = finished(run_train(*given), tmp_path / "runs")
+    assert not list(runs.rglob("*.partial"))
+
+
+def test_run_whose_worker_was_killed_goes_on(
+    bench: Bench, trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = PixelDataset.__getitem__
+
+    def killed(self: PixelDataset, i: Any) -> torch.Tensor:  # noqa: ANN401 - indices of any kind
+        info = get_worker_info()
+        if info is not None and (tmp_path / "runs/uibe/version_0/checkpoints/last.ckpt").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read(self, i)
+
+    given = [*synthetic(bench.root, bench.cache), *quick(tmp_path / "runs"), "--data.num_workers", "1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(PixelDataset, "__getitem__", killed)
+        outcome = run_train(*given)
+    assert outcome.code == 1
+    assert "--resume auto" in outcome.err
+    again = finished(run_train(*given, "--resume", "auto"), tmp_path / "runs")
+    assert again.folder.name == "version_0"
     assert same_tensors(again.state, trained.state)
 
 
