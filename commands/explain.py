@@ -20,9 +20,9 @@ from uibe.functional.explanation import Coordinates, coordinates
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.library.detector import ConceptDetector
 from uibe.library.explaining import explain_features
+from uibe.library.explanation import Explanation
 from uibe.library.labels import Label
 from uibe.library.loading import detector_from
-from uibe.library.results import Explanation
 from uibe.peers.store import load_detectors
 from uibe.report.comparison_figures import save_figure
 from uibe.report.explanation import ClassParts, Part, concepts_line, explanation_table, parts_document
