@@ -37,7 +37,7 @@ def counting(labels: Sequence[Label] | None, number: int, min_iou: float) -> lis
 def leaders(labels: Sequence[Label] | None, numbers: Sequence[int]) -> list[int]:
     """Of the detectors of each label the one of the highest IoU; all of them without labels.
 
-    On broden-mini's validation images these have a mean IoU of 0.37 with the concept, unions of the detectors
+    On 100 of broden-mini's validation images these have a mean IoU of 0.37 with the concept, unions of the detectors
     of a label 0.25, and the one that scores highest in the image 0.23.
 
     Example:
