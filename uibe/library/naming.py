@@ -105,5 +105,5 @@ def _by_concept(wanted: str, labels: Sequence[Label] | None, names: Sequence[str
         if found:
             return found[0] if labels is None else max(found, key=lambda place: labels[place].iou)
     known = sorted(set(concepts))
-    what = f"give one of the {len(known)} concepts that `summary()` lists, or a number"
+    what = "give a concept that `summary()` lists, or a number"
     raise ConfigError(f"direction: no detector is labelled {wanted!r}{suggestion(wanted, known, what)}")
