@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from uibe.errors import ConfigError
+from uibe.errors import ConfigError, DataError
 from uibe.functional.bilinear import upsample
 from uibe.functional.detectors import projection_maps
 from uibe.functional.scores import INTERPRETABLE_IOU
@@ -89,10 +89,12 @@ class ConceptDetector:
         """The layer's output, `(N, D, H, W)`.
 
         Raises:
-            DataError: if the images are of no known kind.
+            DataError: if the images are of no known kind, or the layer's output is not finite.
         """
         found = pictures(images)
-        return torch.cat([self._features(found[at : at + _BATCH]) for at in range(0, len(found), _BATCH)])
+        names = [f"image {number}" for number in range(len(found))]
+        batches = [slice(at, at + _BATCH) for at in range(0, len(found), _BATCH)]
+        return torch.cat([self._features(found[batch], names[batch]) for batch in batches])
 
     def transform(self, images: Images) -> Tensor:
         """Scores in [0, 1] of every detector at every pixel of the layer, `(N, I, H, W)`.
@@ -105,6 +107,8 @@ class ConceptDetector:
         """
         num_features = self.backbone.num_features
         if isinstance(images, Tensor) and images.ndim == 4 and images.shape[1] == num_features != 3:
+            if not bool(images.isfinite().all()):
+                raise DataError("features: expected finite values, found NaN or infinity")
             return self.basis.transform(images.to(self.device))
         return self.basis.transform(self.features(images))
 
@@ -175,8 +179,10 @@ class ConceptDetector:
             raise ConfigError(f"direction: expected a number from 0 to {last}, got {direction!r}")
         source = named_images(self.root if images is None else images)
         batches = (
-            self._features([source.read(n) for n in range(at, min(at + _BATCH, len(source.names)))])
-            for at in range(0, len(source.names), _BATCH)
+            self._features([source.read(n) for n in part], [source.names[n] for n in part])
+            for part in (
+                range(len(source.names))[at : at + _BATCH] for at in range(0, len(source.names), _BATCH)
+            )
         )
         found = strongest_images(batches, self.detectors.directions[direction, None], count)
         threshold = self.detectors.thresholds[direction]
@@ -206,10 +212,10 @@ class ConceptDetector:
         """
         return upload(self.save, repo_id, token, private)
 
-    def _features(self, images: list[Image.Image]) -> Tensor:
+    def _features(self, images: list[Image.Image], names: Sequence[str]) -> Tensor:
         preprocessing = self.backbone.preprocessing
         inputs = preprocessing.standardize(torch.stack([preprocessing.resize(image) for image in images]))
-        return self.backbone.features(inputs.to(next(self.backbone.parameters())))
+        return self.backbone.finite_features(inputs.to(next(self.backbone.parameters())), names)
 
     def _kept(self, min_iou: float) -> list[int]:
         """Detectors that count as concepts."""

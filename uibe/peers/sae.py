@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from uibe.errors import ConfigError, DataError
+from uibe.errors import ConfigError
+from uibe.modules.standardizer import check_moments
 from uibe.peers.interface import Features, Peer
-from uibe.peers.sample import sample_pixels, shuffled_positions
+from uibe.peers.sample import BLOCK, sample_pixels, shuffled_positions, sum_moments
 from uibe.peers.signs import unit_rows
 
 __all__ = ["TopKAutoencoder", "keep_largest", "reconstruction_loss", "sae"]
@@ -153,11 +154,10 @@ def sae(
     lr = 0.04 / num_features**0.5 if lr is None else lr
     if not 1 <= k <= latents or steps < 1:
         raise ConfigError(f"expected 1 <= k <= latents and steps from 1, got {k}, {latents} and {steps}")
+    check_moments(sum_moments(torch.split(sample, BLOCK)))
     mean = sample.mean(0)
     scale = torch.stack([(part - mean).square().mean(1).sum() for part in torch.split(sample, _BATCH)]).sum()
     scale = (scale / len(sample)).sqrt()
-    if not bool(scale > 0):
-        raise DataError("features: every channel is constant over the sampled pixels: nothing to learn")
     generator = torch.Generator().manual_seed(seed)
     model = TopKAutoencoder(mean / scale, latents, k, generator)
     _train(model, sample, scale, generator, steps, lr, progress)
