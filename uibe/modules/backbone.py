@@ -120,8 +120,8 @@ class Backbone(nn.Module):
             image, channel, *_ = (~features.isfinite()).nonzero()[0].tolist()
             value = float(features[image, channel][~features[image, channel].isfinite()][0])
             raise DataError(
-                f"{names[image]}: layer {self.layer!r} gives {value:g} in channel {channel}, expected finite values: "
-                "check the image and the weights"
+                f"{names[image]}: layer {self.layer!r} gives {value:g} in channel {channel}, expected finite "
+                "values: check the image and the weights"
             )
         return features
 
