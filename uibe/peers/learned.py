@@ -13,9 +13,8 @@ from torch import Tensor
 
 from uibe.errors import ConfigError
 from uibe.functional.moments import covariance
-from uibe.modules.standardizer import check_moments
 from uibe.peers.interface import Features, Peer
-from uibe.peers.sample import BLOCK, sample_pixels, sum_moments
+from uibe.peers.sample import BLOCK, sample_to_fit, sum_moments
 from uibe.peers.signs import towards_positive_skewness, unit_rows
 
 __all__ = ["ica", "kmeans", "nmf"]
@@ -64,7 +63,7 @@ def ica(
         >>> ica(Sparse()).directions.abs().max(1).values.round(decimals=1).tolist()
         [1.0, 1.0]
     """
-    sample = _sample(data, pixels, seed, progress)
+    sample = sample_to_fit(data, pixels, seed, progress)
     wanted = _wanted(components, sample, most=sample.shape[1])
     mean, whitening = _whitening(sample, wanted)
     white = torch.cat([(block - mean) @ whitening.T for block in torch.split(sample, BLOCK)])
@@ -116,7 +115,7 @@ def nmf(
         >>> nmf(Sparse()).directions.max(1).values.round(decimals=1).tolist()
         [1.0, 1.0]
     """
-    sample = _sample(data, pixels, seed, progress)
+    sample = sample_to_fit(data, pixels, seed, progress)
     wanted = _wanted(components, sample, most=len(sample))
     work = 2 * len(sample) * wanted * sample.shape[1]
     most = iterations or _affordable(4 * work)
@@ -161,7 +160,7 @@ def kmeans(
         >>> kmeans(Corners()).directions.argmax(1).sort().values.tolist()
         [0, 1, 2]
     """
-    sample = _sample(data, pixels, seed, progress)
+    sample = sample_to_fit(data, pixels, seed, progress)
     wanted = _wanted(components, sample, most=len(sample))
     most = iterations or _affordable(2 * len(sample) * wanted * sample.shape[1])
     model = MiniBatchKMeans(wanted, batch_size=BLOCK, max_iter=most, n_init=3, random_state=seed)
@@ -169,13 +168,6 @@ def kmeans(
         model.fit(sample.cpu().numpy())
     centres = torch.from_numpy(model.cluster_centers_).to(sample.device)
     return Peer(unit_rows(centres - sample.mean(0)), len(sample))
-
-
-def _sample(data: Features, pixels: int, seed: int, progress: bool) -> Tensor:
-    """A sample that varies."""
-    sample = sample_pixels(data, pixels, seed, progress)
-    check_moments(sum_moments(torch.split(sample, BLOCK)))
-    return sample
 
 
 def _wanted(components: int | None, sample: Tensor, most: int) -> int:

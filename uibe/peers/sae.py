@@ -8,9 +8,8 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from uibe.errors import ConfigError
-from uibe.modules.standardizer import check_moments
 from uibe.peers.interface import Features, Peer
-from uibe.peers.sample import BLOCK, sample_pixels, shuffled_positions, sum_moments
+from uibe.peers.sample import sample_to_fit, shuffled_positions
 from uibe.peers.signs import unit_rows
 
 __all__ = ["TopKAutoencoder", "keep_largest", "reconstruction_loss", "sae"]
@@ -147,14 +146,13 @@ def sae(
         >>> sae(Sparse(), k=2, steps=5).directions.shape
         torch.Size([8, 8])
     """
-    sample = sample_pixels(data, pixels, seed, progress)
+    sample = sample_to_fit(data, pixels, seed, progress)
     num_features = sample.shape[1]
     latents = num_features if latents is None else latents
     k = min(max(4, num_features // 32), latents) if k is None else k
     lr = 0.04 / num_features**0.5 if lr is None else lr
     if not 1 <= k <= latents or steps < 1:
         raise ConfigError(f"expected 1 <= k <= latents and steps from 1, got {k}, {latents} and {steps}")
-    check_moments(sum_moments(torch.split(sample, BLOCK)))
     mean = sample.mean(0)
     scale = torch.stack([(part - mean).square().mean(1).sum() for part in torch.split(sample, _BATCH)]).sum()
     scale = (scale / len(sample)).sqrt()
