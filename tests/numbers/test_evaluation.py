@@ -49,7 +49,7 @@ def test_a_validation_image_that_gives_nan_is_not_scored(noise: Run, tmp_path: P
 def test_an_image_that_gives_nan_is_not_explained(noise: Run, white: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     outcome = run_evaluate("explain", "--ckpt_path", noise.path, "--image", white, "--out", out)
-    refused(outcome, "image 0", "layer 'cut'", "nan", "channel 5")
+    refused(outcome, "images[0]", "layer 'cut'", "nan", "channel 5")
     assert not list(out.glob("*"))
 
 
@@ -59,7 +59,7 @@ def test_an_image_that_gives_nan_is_not_looked_at(white: Path) -> None:
     grey, image = Image.new("RGB", (SIDE, SIDE), "grey"), Image.open(white)
     assert bool(detector.transform([grey]).isfinite().all())
     for ask in (detector.transform, detector.detect, detector.explain, detector.features):
-        with pytest.raises(DataError, match="image 1: layer 'cut' gives nan in channel 5"):
+        with pytest.raises(DataError, match=r"images\[1\]: layer 'cut' gives nan in channel 5"):
             ask([grey, image])
     with pytest.raises(DataError, match="1: layer 'cut' gives nan"):
         detector.top_images(0, [grey, image])
