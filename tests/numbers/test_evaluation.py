@@ -58,7 +58,7 @@ def test_an_image_that_gives_nan_is_not_looked_at(white: Path) -> None:
     detector = ConceptDetector(backbone, InterpretableBasis(backbone.num_features))
     grey, image = Image.new("RGB", (SIDE, SIDE), "grey"), Image.open(white)
     assert bool(detector.transform([grey]).isfinite().all())
-    for ask in (detector.transform, detector.detect, detector.explain, detector.features):
+    for ask in (detector.transform, detector.detect, detector.segment, detector.explain, detector.features):
         with pytest.raises(DataError, match=r"images\[1\]: layer 'cut' gives nan in channel 5"):
             ask([grey, image])
     with pytest.raises(DataError, match="1: layer 'cut' gives nan"):

@@ -214,7 +214,8 @@ class ConceptDetector:
         found, kept, names = pictures(images), self._kept(min_iou), self._names()
         return [
             segmentation(self.basis.transform(features)[0], image.size[::-1], kept, names)
-            for image, features in ((each, self.features(each)) for each in found)
+            for n, image in enumerate(found)
+            for features in [self._features([image], [f"images[{n}]"])]
         ]
 
     def explain(
