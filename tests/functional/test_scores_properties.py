@@ -79,7 +79,7 @@ def test_replicates_that_repeat_the_data_have_its_scores_and_an_interval_of_no_w
     samples = score_samples(iou.repeat(1 + replicates, 1), labels)
     for found, expected in zip(samples, dissection_scores(iou, labels), strict=True):
         assert found.tolist() == [expected] * (1 + replicates)
-        assert interval(found) == pytest.approx((expected, expected, expected))
+        assert interval(found)[:3] == pytest.approx((expected, expected, expected))
 
 
 @few
@@ -98,9 +98,9 @@ def test_intervals_move_with_their_samples_and_narrow_with_their_level(
     mirrored = 2 * samples[0] - samples[1:]  # it contains most of the replicates, mirrored at the estimate
     assert float(mirrored.min()) - 1e-6 <= wide.low <= wide.high <= float(mirrored.max()) + 1e-6
     moved = interval(factor * samples + shift, 0.95)
-    assert moved == pytest.approx([factor * each + shift for each in wide], rel=1e-9, abs=1e-6)
+    assert moved[:3] == pytest.approx([factor * each + shift for each in wide[:3]], rel=1e-9, abs=1e-6)
     shuffled = torch.tensor([values[0], *order.sample(values[1:], len(values) - 1)]).double()
-    assert interval(shuffled, 0.95) == wide
+    assert interval(shuffled, 0.95) == pytest.approx(wide, rel=1e-9, abs=1e-6)
 
 
 def test_fewer_replicates_are_a_part_of_more_only_in_their_first_row() -> None:
