@@ -48,7 +48,7 @@ def set_title(name: str, quantile: float, supervised: bool = False) -> Title:
         "quantile": Title(f"{basis}, each firing on {share}", f"the same directions; {rule}"),
         "natural": Title(
             f"Channels as they are, each firing on {share}",
-            "the natural basis, to compare with: a detector for each channel of the layer, thresholds as above",
+            "the natural basis, to compare with: a detector for each channel, thresholds by the same rule",
         ),
     }
     return found.get(name, Title(name, ""))
