@@ -1,7 +1,7 @@
 """A page to look at: scores, curves and every detector with its strongest images."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from lightning_modules.checkpoint import hyper_parameters, module_from, read_che
 from uibe.data.broden import BrodenDataset
 from uibe.data.features import FeatureStore
 from uibe.errors import ConfigError, DataError, MismatchError
+from uibe.functional.detectors import Detectors
 from uibe.functional.explanation import class_influence
 from uibe.library.explaining import coordinates_of
 from uibe.metrics.dissection import Dissection, dissect_replicates
@@ -90,12 +91,7 @@ def report(
         results, iou = dissect_replicates(sets, store, replicates, seed, protocol.union)
     primary = next(iter(results))
     with console.status("Drawing detectors"):
-        examples = distinct_images(
-            store.feature_batches("val"), sets[primary].directions, results[primary].thresholds, images
-        )
-        pictures = write_pictures(
-            folder, examples, results[primary].thresholds, lambda place: store.image(store.rows("val")[place])
-        )
+        examples, pictures = _drawn(folder, store, sets[primary], images)
     classes = _classes(module, store, class_images, console)
     document = {
         "about": _about(
@@ -169,6 +165,18 @@ def _about(
         "val_images": store.num_images("val"),
         "facts": facts,
     }
+
+
+def _drawn(folder: Path, store: FeatureStore, detectors: Detectors, count: int) -> tuple[Examples, list[str]]:
+    """The strongest images of each detector, and the paths of their pictures."""
+    directions, thresholds = detectors.directions, detectors.thresholds
+    images: Callable[[int], Any] = partial(_image, store)
+    examples = distinct_images(store.feature_batches("val"), directions, thresholds, count, images)
+    return examples, write_pictures(folder, examples, thresholds, images)
+
+
+def _image(store: FeatureStore, place: int) -> Any:  # noqa: ANN401 - Pillow's, which no command needs to know
+    return store.image(store.rows("val")[place])
 
 
 def _classes(

@@ -32,9 +32,7 @@ def test_supervised_checkpoint(bench: Bench, trained: Run, tmp_path: Path) -> No
     del trained  # it writes the rendered set
     options = [*synthetic(bench.root, bench.cache), *quick(tmp_path)]
     run = finished(
-        run_train(
-            "fit", "--model", "lightning_modules.SupervisedModule", *options, "--model.min_frequency", "3"
-        ),
+        run_train("fit", "--model", "SupervisedModule", *options, "--model.min_frequency", "3"),
         tmp_path,
     )
     outcome = report(run, tmp_path / "page")

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.report.pages import HOSTILE, document
+from tests.report.pages import HOSTILE, compare_document, document
 from uibe.metrics.dissection import Dissection
-from uibe.report.document import detectors_document, scores_document
+from uibe.report.document import comparison_section, detectors_document, scores_document
 from uibe.report.page import render_page
 
 
@@ -67,12 +67,16 @@ def test_page_says_that_no_detector_is_interpretable(iou: float, said: bool) -> 
 def test_a_detector_that_fires_on_too_much_is_marked(
     rate: float, quantile: float, expected: str | None
 ) -> None:
-    made = content(2, 0.5, rate, quantile)
+    made = content(2, 0.49, rate, quantile)
     page = render_page(made)
     assert [each["fires_widely"] for each in made["detectors"]] == [expected is not None] * 2
     assert page.count("wide-firing") - page.count(".wide-firing") == (2 if expected else 0)
     assert expected is None or page.count(expected) == 2
     assert page.count(f"<dd>{100 * rate:.2g}% of pixels</dd>") == 2
+
+
+def test_a_large_concept_is_no_fault() -> None:
+    assert not any(each["fires_widely"] for each in content(2, 0.5, rate=0.39)["detectors"])
 
 
 @pytest.mark.parametrize("supervised", [False, True])
@@ -96,7 +100,9 @@ def test_rows_say_which_basis_and_which_thresholds(supervised: bool) -> None:
 
 
 def test_bases_of_the_comparison_are_explained() -> None:
-    assert "<dt>natural</dt><dd>the layer&#39;s channels as they are</dd>" in render_page(document(3))
+    made = document(3)
+    made["comparison"] = comparison_section(compare_document())
+    assert "<dt>natural</dt><dd>the layer&#39;s channels as they are</dd>" in render_page(made)
 
 
 def test_titles_of_users_are_escaped() -> None:

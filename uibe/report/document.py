@@ -103,7 +103,7 @@ def detectors_document(
             "iou_train": row["iou_train"],
             "interpretable": row["iou_val"] > INTERPRETABLE_IOU,
             "firing_rate": row["firing_rate"],
-            "fires_widely": is_wide(row["firing_rate"], quantile),
+            "fires_widely": is_wide(row["firing_rate"], quantile, row["iou_val"]),
             "threshold": row["threshold"],
             "fires_in_val": fires[i],
             "images": list(images[i]),

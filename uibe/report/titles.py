@@ -19,7 +19,7 @@ BASES: Mapping[str, str] = {
 """What each basis of a comparison is, by the first word of its name."""
 
 WIDE = 20
-"""A detector that fires on more than this many times the quantile, or on half of all pixels, is marked."""
+"""Times the quantile's share of the pixels that is far above it; half of all pixels is so anyway."""
 
 
 class Title(NamedTuple):
@@ -64,14 +64,18 @@ def basis_meaning(name: str) -> str:
     return BASES.get(name.split(" ")[0], "")
 
 
-def is_wide(firing_rate: float, quantile: float) -> bool:
-    """Whether a detector fires on so much that its mask says little about where its concept ends.
+def is_wide(firing_rate: float, quantile: float, iou: float) -> bool:
+    """Whether a detector fires far above the quantile, and its concept is not the reason.
+
+    A detector of IoU 0.5 or more fires on at most twice its concept's pixels: large concepts are no fault.
 
     Example:
-        >>> is_wide(0.39, quantile=0.005), is_wide(0.09, quantile=0.005), is_wide(0.3, quantile=0.2)
-        (True, False, False)
+        >>> is_wide(0.39, quantile=0.005, iou=0.2), is_wide(0.39, quantile=0.005, iou=0.7)
+        (True, False)
+        >>> is_wide(0.09, quantile=0.005, iou=0.2), is_wide(0.3, quantile=0.2, iou=0.2)
+        (False, False)
     """
-    return firing_rate > min(WIDE * quantile, 0.5)
+    return iou < 0.5 and firing_rate > min(WIDE * quantile, 0.5)
 
 
 def share_text(share: float) -> str:
