@@ -76,10 +76,11 @@ def look(image: Image.Image) -> Look:
         >>> round(float(dark @ bright), 3)
         1.0
     """
-    grey = np.asarray(image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float32).ravel()
-    grey = grey - grey.mean()
+    small = np.asarray(image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float32).ravel()
+    grey: Look = small - small.mean()
     # a flat image has no look, and is a near duplicate of none
-    return grey / max(float(np.linalg.norm(grey)), 1e-6)
+    grey /= max(float(np.linalg.norm(grey)), 1e-6)
+    return grey
 
 
 def _chosen(candidates: list[tuple[int, bool]], count: int, looks: Callable[[int], Look]) -> list[int]:
