@@ -25,6 +25,7 @@ __all__ = [
 _EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 # What Pillow's decoders raise on damaged files: its documentation promises only OSError.
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+_ADVICE = "restore the file or remove its entry"
 
 
 class ImageSample(TypedDict):
@@ -77,26 +78,28 @@ class ImageFolderDataset(Dataset[ImageSample]):
         return read_rgb(self.root / self.names[i])
 
 
-def read_rgb(path: Path, where: str = "") -> Image.Image:
+def read_rgb(path: Path, where: str = "", advice: str = _ADVICE) -> Image.Image:
     """Decode a whole image file of any colour mode as RGB and close it.
 
     Args:
         path: image file; its stored pixels are taken as they are (no EXIF rotation).
         where: place that refers to the file, named in the message.
+        advice: what to do, the message's end.
 
     Raises:
         DataError: the file is missing, truncated or no image.
     """
-    return decode_rgb(path, str(path), where)
+    return decode_rgb(path, str(path), where, advice)
 
 
-def decode_rgb(file: Path | BinaryIO, place: str, where: str = "") -> Image.Image:
+def decode_rgb(file: Path | BinaryIO, place: str, where: str = "", advice: str = _ADVICE) -> Image.Image:
     """Decode an image file that is on the disk or in memory, as `read_rgb`.
 
     Args:
         file: path or binary stream.
         place: what the message calls it.
         where: place that refers to it.
+        advice: what to do, the message's end.
 
     Raises:
         DataError: the file is missing, truncated or no image.
@@ -109,7 +112,7 @@ def decode_rgb(file: Path | BinaryIO, place: str, where: str = "") -> Image.Imag
     except _DAMAGE as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be decoded ({error})"
         origin = f" (from {where})" if where else ""
-        raise DataError(f"{place}{origin}: {reason}; restore the file or remove its entry") from error
+        raise DataError(f"{place}{origin}: {reason}; {advice}") from error
 
 
 def content_fingerprint(root: Path, names: Iterable[str]) -> str:
