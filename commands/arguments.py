@@ -31,6 +31,7 @@ class Parser(ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - jsonargparse's signature
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+        self._words: list[str] = []
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """End the program with one line if an option is mistyped, and as before otherwise."""
@@ -50,6 +51,12 @@ class Parser(ArgumentParser):
             kind = "no such option" if word.startswith("-") else "expected an option here"
             where, options = self._command()
             return f"{word}: {kind} of {where}{_closest(word, options)}; see {where} --help"
+        if message.startswith("the following arguments are required: "):
+            missing = re.sub(r"[\w]+\.", "", message.removeprefix("the following arguments are required: "))
+            where, _ = self._command()
+            return (
+                f"{where}: give {', '.join(f'--{name}' for name in missing.split(', '))}; see {where} --help"
+            )
         nested = _NESTED.search(message)
         if nested:
             group = next((word for word in self._words if word.endswith(f".{nested[3]}")), f"--{nested[3]}")
@@ -71,8 +78,8 @@ class Parser(ArgumentParser):
         """The command as it is called, and its options."""
         name = next((word for word in self._words if word in self._commands()), None)
         parser = self if name is None else self._commands()[name]
-        called = self.prog if name is None else f"{self.prog} {name}"
-        return called, [option for option in parser._option_string_actions if not option.endswith("+")]
+        options = [option for option in parser._option_string_actions if not option.endswith("+")]
+        return parser.prog.replace(" [options]", ""), [*options, "--debug"]
 
 
 def _parameters(module: str, name: str) -> Iterable[str]:
@@ -80,7 +87,7 @@ def _parameters(module: str, name: str) -> Iterable[str]:
 
 
 def _closest(word: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {found[0]}?" if found else ""
 
 

@@ -45,13 +45,13 @@ class Step(NamedTuple):
         name: what it is.
         value: in units of the logit.
         part: the concept or direction; None for sums of others, the constant and the residual.
-        count: directions that it sums, 0 where that is not told.
+        summed: directions that it sums, 0 where that is not told.
     """
 
     name: str
     value: float
     part: Part | None = None
-    count: int = 0
+    summed: int = 0
 
 
 class ClassParts(NamedTuple):
@@ -135,9 +135,9 @@ def explanation_table(title: str, parts: ClassParts) -> Table:
     table.add_column("IoU [95%]")
     table.add_column("adds to the logit", justify="right")
     steps = parts.steps()
-    for place, (name, value, part, count) in enumerate(steps, 1):
+    for place, (name, value, part, summed) in enumerate(steps, 1):
         detail = part.detail.removeprefix("IoU ") if part else ""
-        cells = escape(name), str(count or ""), escape(detail), _signed(value)
+        cells = escape(name), str(summed or ""), escape(detail), _signed(value)
         table.add_row(*cells, end_section=place == len(steps))
     table.add_row("logit", "", "", f"{parts.logit:+.4f}", style="bold")
     return table

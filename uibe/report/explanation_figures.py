@@ -157,8 +157,8 @@ def _colour_bar(axis: Axes, scale: float, places: Sequence[int]) -> None:
     axis.tick_params(labelsize=7)
     height, width = places
     axis.set_xlabel(
-        f"what each place adds to the logit, one scale for all maps (stronger is drawn as the ends)\n"
-        f"blue: for the class, orange: against it; the {height} x {width} places of a map add up to its number",
+        "what each place adds to the logit, one scale for all maps (stronger is drawn as the ends)\n"
+        f"blue: for the class, orange: against it; a map's {height} x {width} places add up to its number",
         fontsize=7,
     )
 
@@ -186,7 +186,8 @@ def _waterfall(axis: Axes, parts: ClassParts) -> None:
     names = [plain(shorten(step.name, 34, placeholder="...")) for step in steps]
     if parts.sums_directions:
         names = [
-            f"{name} [{step.count}]" if step.count else name for name, step in zip(names, steps, strict=True)
+            f"{name} [{step.summed}]" if step.summed else name
+            for name, step in zip(names, steps, strict=True)
         ]
     axis.set_yticks(range(len(steps) + 1), [*names, "logit"], fontsize=8)
     axis.tick_params(axis="x", labelsize=7)
