@@ -96,7 +96,7 @@ def explain(
     folder, console = output_folder(out), Console(soft_wrap=True)
     datamodule, reason = open_labelled(checkpoint, data or DataOptions(), detector.backbone)
     if datamodule is None:
-        console.print(f"labels   none, so that directions are shown one by one: {reason}", markup=False)
+        console.print(f"labels   none: {reason}; directions are shown one by one", markup=False)
     used, raw = _chosen(basis, detector, checkpoint, datamodule, console)
     if datamodule is not None:
         with console.status("Labelling directions"):
