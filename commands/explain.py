@@ -21,9 +21,9 @@ from uibe.functional.detectors import Detectors
 from uibe.functional.explanation import Coordinates, coordinates
 from uibe.library.detector import ConceptDetector
 from uibe.library.explaining import class_numbers, explain_features
+from uibe.library.explanation import Explanation
 from uibe.library.labels import Label
 from uibe.library.loading import detector_from
-from uibe.library.results import Explanation
 from uibe.modules.backbone import Backbone
 from uibe.peers.store import load_detectors
 from uibe.report.comparison_figures import save_figure
@@ -32,6 +32,8 @@ from uibe.report.explanation_figures import explanation_figure, residual_figure
 from uibe.report.files import output_folder, write_json
 
 __all__ = ["explain"]
+
+_ADVICE = "give a file that is an image"
 
 
 class _Basis(NamedTuple):
@@ -129,7 +131,7 @@ def _read(files: Sequence[str]) -> _Pictures:
     found = _Pictures({}, {})
     for file in dict.fromkeys(files):
         try:
-            found.read[file] = read_rgb(Path(file), "--image", "give a file that is an image")
+            found.read[file] = read_rgb(Path(file), "--image", upright=True, advice=_ADVICE)
         except DataError as error:
             found.failed[file] = error
     if not found.read:

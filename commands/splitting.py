@@ -5,15 +5,12 @@ from typing import NamedTuple
 
 import torch
 
-from uibe.functional.scores import INTERPRETABLE_IOU
+from uibe.library.explanation import Explanation, sums_by_concept
 from uibe.library.labels import Label
-from uibe.library.results import Explanation
+from uibe.library.naming import UNCLEAR, concepts_of
 from uibe.report.explanation import ClassParts, Part, iou_text
 
 __all__ = ["concept_sums", "parts_by_concept", "parts_by_direction"]
-
-UNCLEAR = "unclear"
-"""What directions are called whose label hardly overlaps with them."""
 
 
 class _Group(NamedTuple):
@@ -51,9 +48,13 @@ def parts_by_concept(explanation: Explanation, place: int, labels: Sequence[Labe
         labels: of the directions; those that name no clear concept are summed by themselves.
         count: how many to show for the class, and against it.
     """
-    members = _members(labels)
-    unclear = members.pop(UNCLEAR, [])
-    groups = [_Group(name, _detail(labels, numbers), numbers) for name, numbers in members.items()]
+    sums = sums_by_concept(explanation.contributions[place], concepts_of(labels, (), len(labels)))
+    groups = [
+        _Group(each.name, _detail(labels, each.directions), list(each.directions))
+        for each in sums
+        if each.name != UNCLEAR
+    ]
+    unclear = [number for each in sums if each.name == UNCLEAR for number in each.directions]
     return _parts(explanation, place, groups, unclear, count)
 
 
@@ -69,16 +70,10 @@ def concept_sums(contributions: torch.Tensor, labels: Sequence[Label] | None) ->
         >>> concept_sums(torch.tensor([1.0, -3.0, 0.5]), labels)
         {'unclear': 0.5, 'sky (object)': -2.0}
     """
-    sums = {name: float(contributions[numbers].sum()) for name, numbers in _members(labels or ()).items()}
-    return dict(sorted(sums.items(), key=lambda each: -each[1]))
-
-
-def _members(labels: Sequence[Label]) -> dict[str, list[int]]:
-    """Numbers of the directions of each label."""
-    found: dict[str, list[int]] = {}
-    for number, label in enumerate(labels):
-        found.setdefault(str(label) if _clear(label) else UNCLEAR, []).append(number)
-    return found
+    if labels is None:
+        return {}
+    found = sums_by_concept(contributions, concepts_of(labels, (), len(labels)))
+    return {each.name: each.contribution for each in found}
 
 
 def _parts(
@@ -117,15 +112,11 @@ def _parts(
     )
 
 
-def _clear(label: Label) -> bool:
-    return label.iou > INTERPRETABLE_IOU
-
-
 def _name(labels: Sequence[Label] | None, number: int) -> str:
     """The number, as several directions may share a label; a label that hardly overlaps is none."""
     if labels is None:
         return f"direction {number}"
-    return f"{number} {labels[number] if _clear(labels[number]) else UNCLEAR}"
+    return f"{number} {concepts_of(labels[number : number + 1], (), 1)[0]}"
 
 
 def _detail(labels: Sequence[Label] | None, numbers: Sequence[int]) -> str:

@@ -215,6 +215,21 @@ def test_bars_are_of_concepts_unless_directions_are_asked_for(
     ).read_bytes()
 
 
+def test_images_are_turned_upright_as_in_the_library(
+    trained: Run, images: list[Path], tmp_path: Path
+) -> None:
+    turned, upright = tmp_path / "turned.png", tmp_path / "upright.png"
+    with Image.open(images[0]) as image:
+        exif = image.getexif()
+        exif[274] = 6  # to be turned clockwise
+        image.save(turned, exif=exif)
+        image.transpose(Image.Transpose.ROTATE_270).save(upright)
+    outcome = explain(trained, tmp_path / "out", "--image", turned, upright, "--top", "1")
+    assert outcome.code == 0, outcome.err
+    one, other = _document(tmp_path / "out")["images"]
+    assert one["classes"][0]["logit"] == pytest.approx(other["classes"][0]["logit"], rel=1e-6)
+
+
 def test_figures_of_files_of_one_name_are_numbered() -> None:
     assert _stems(["a/1.png", "b/1.jpg", "why_orthonormal.png"]) == ["1", "1_2", "why_orthonormal_2"]
 
