@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from PIL import Image
 from rich.console import Console
 
 from commands.bases import BASES, Fitting, named_bases
@@ -15,7 +14,7 @@ from commands.processes import alone
 from commands.splitting import concept_sums, parts_by_concept, parts_by_direction
 from datamodules import FeatureDataModule
 from lightning_modules.checkpoint import hyper_parameters, read_checkpoint
-from uibe.data.images import read_rgb
+from uibe.data.images import read_images
 from uibe.errors import ConfigError, DataError, MismatchError
 from uibe.functional.detectors import Detectors
 from uibe.functional.explanation import Coordinates, coordinates
@@ -27,13 +26,11 @@ from uibe.library.loading import detector_from
 from uibe.modules.backbone import Backbone
 from uibe.peers.store import load_detectors
 from uibe.report.comparison_figures import save_figure
-from uibe.report.explanation import concepts_line, explanation_table, parts_document
+from uibe.report.explanation import ClassParts, concepts_line, explanation_table, parts_document
 from uibe.report.explanation_figures import explanation_figure, residual_figure
 from uibe.report.files import output_folder, write_json
 
 __all__ = ["explain"]
-
-_ADVICE = "give a file that is an image"
 
 
 class _Basis(NamedTuple):
@@ -42,13 +39,6 @@ class _Basis(NamedTuple):
     name: str
     coordinates: Coordinates
     labels: Sequence[Label] | None
-
-
-class _Pictures(NamedTuple):
-    """Images that could be read, by file, and why the others could not."""
-
-    read: dict[str, Image.Image]
-    failed: dict[str, DataError]
 
 
 def explain(
@@ -89,7 +79,7 @@ def explain(
     alone("explain")
     if not image or min(top, concepts, replicates) < 1:
         raise ConfigError("--image: expected a file; --top, --concepts and --replicates: at least 1")
-    found = _read(image)
+    found = read_images(image, "--image")
     checkpoint = read_checkpoint(ckpt_path)
     detector = detector_from(checkpoint, weights).to(device_of(device))
     _check_classes(detector.backbone, classes)
@@ -109,12 +99,14 @@ def explain(
         save_figure(
             residual_figure(_shares(detector, used, features, own, explained)), folder, "why_orthonormal"
         )
-    documents = [
-        _explain_image(file, picture, name, each, used, (concepts, by), folder, console)
-        for name, (file, picture), each in zip(
-            _stems(list(found.read)), found.read.items(), explained, strict=True
-        )
-    ]
+    documents = []
+    for (file, picture), name, each in zip(
+        found.read.items(), _stems(list(found.read)), explained, strict=True
+    ):
+        parts, rows = _split(file, each, used.labels, (concepts, by), console)
+        title = f"{Path(file).name}, basis: {used.name}"
+        save_figure(explanation_figure(picture, parts, title), folder, name)
+        documents.append({"image": file, "figure": f"{name}.png", "classes": rows})
     failed = [{"image": file, "reason": str(error)} for file, error in found.failed.items()]
     content = {**_about(ckpt_path, checkpoint, used), "images": documents, "failed": failed}
     write_json(folder / "explanation.json", content)
@@ -126,19 +118,6 @@ def explain(
         )
 
 
-def _read(files: Sequence[str]) -> _Pictures:
-    """Decode the images; an error only if none can be, as the others' results are worth having."""
-    found = _Pictures({}, {})
-    for file in dict.fromkeys(files):
-        try:
-            found.read[file] = read_rgb(Path(file), "--image", upright=True, advice=_ADVICE)
-        except DataError as error:
-            found.failed[file] = error
-    if not found.read:
-        raise DataError("; ".join(map(str, found.failed.values())))
-    return found
-
-
 def _check_classes(backbone: Backbone, classes: Sequence[str | float] | None) -> None:
     """Refuse what cannot be a class before anything is computed; numbers wait where only the head knows."""
     if backbone.class_names is not None:
@@ -148,24 +127,16 @@ def _check_classes(backbone: Backbone, classes: Sequence[str | float] | None) ->
         class_numbers(backbone, names, 0)
 
 
-def _explain_image(
-    file: str,
-    picture: Image.Image,
-    name: str,
-    each: Explanation,
-    used: _Basis,
-    shown: tuple[int, str],
-    folder: Path,
-    console: Console,
-) -> dict[str, Any]:
-    """Write an image's figure and print its tables; all numbers of it."""
-    (count, by), labels = shown, used.labels
+def _split(
+    file: str, each: Explanation, labels: Sequence[Label] | None, shown: tuple[int, str], console: Console
+) -> tuple[list[ClassParts], list[dict[str, Any]]]:
+    """Print an image's tables; the parts to draw, and all numbers."""
+    count, by = shown
     places = range(len(each.classes))
     directions = [parts_by_direction(each, place, labels, count) for place in places]
     concepts = [None if labels is None else parts_by_concept(each, place, labels, count) for place in places]
     pairs = zip(concepts, directions, strict=True)
     parts = [single if concept is None or by == "direction" else concept for concept, single in pairs]
-    save_figure(explanation_figure(picture, parts, f"{Path(file).name}, basis: {used.name}"), folder, name)
     sums = [concept_sums(row, labels) for row in each.contributions]
     for split, by_concept in zip(parts, sums, strict=True):
         console.print(explanation_table(f"{file}: {split.name}", split))
@@ -177,7 +148,7 @@ def _explain_image(
             directions, concepts, each.contributions.tolist(), sums, strict=True
         )
     ]
-    return {"image": file, "figure": f"{name}.png", "classes": rows}
+    return parts, rows
 
 
 def _chosen(

@@ -4,7 +4,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO, TypedDict
+from typing import BinaryIO, NamedTuple, TypedDict
 
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -16,10 +16,12 @@ from uibe.errors import DataError
 __all__ = [
     "ImageFolderDataset",
     "ImageSample",
+    "ReadImages",
     "as_rgb",
     "content_fingerprint",
     "decode_rgb",
     "image_fingerprint",
+    "read_images",
     "read_rgb",
 ]
 
@@ -34,6 +36,18 @@ class ImageSample(TypedDict):
 
     image: Tensor
     row: int
+
+
+class ReadImages(NamedTuple):
+    """Files of images that a user named.
+
+    Attributes:
+        read: RGB images, upright, by file.
+        failed: why the others could not be read.
+    """
+
+    read: dict[str, Image.Image]
+    failed: dict[str, DataError]
 
 
 class ImageFolderDataset(Dataset[ImageSample]):
@@ -93,6 +107,29 @@ def read_rgb(path: Path, where: str = "", upright: bool = False, advice: str = _
         DataError: the file is missing, truncated or no image.
     """
     return decode_rgb(path, str(path), where, upright, advice)
+
+
+def read_images(files: Iterable[str], where: str) -> ReadImages:
+    """Decode images, upright; one that cannot be read does not lose the others.
+
+    Args:
+        files: one or more.
+        where: option that names them.
+
+    Raises:
+        DataError: none of them can be read.
+    """
+    found = ReadImages({}, {})
+    for file in dict.fromkeys(files):
+        try:
+            found.read[file] = read_rgb(
+                Path(file), where, upright=True, advice="give a file that is an image"
+            )
+        except DataError as error:
+            found.failed[file] = error
+    if not found.read:
+        raise DataError("; ".join(map(str, found.failed.values())))
+    return found
 
 
 def decode_rgb(
