@@ -4,7 +4,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO, TypedDict
+from typing import BinaryIO, NamedTuple, TypedDict
 
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -16,10 +16,12 @@ from uibe.errors import DataError
 __all__ = [
     "ImageFolderDataset",
     "ImageSample",
+    "ReadImages",
     "as_rgb",
     "content_fingerprint",
     "decode_rgb",
     "image_fingerprint",
+    "read_images",
     "read_rgb",
 ]
 
@@ -28,6 +30,7 @@ _EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif"
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # What Pillow's decoders raise on damaged files: its documentation promises only OSError.
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+_ADVICE = "restore the file or remove its entry"
 
 
 class ImageSample(TypedDict):
@@ -35,6 +38,18 @@ class ImageSample(TypedDict):
 
     image: Tensor
     row: int
+
+
+class ReadImages(NamedTuple):
+    """Files of images that a user named.
+
+    Attributes:
+        read: RGB images, upright, by file.
+        failed: why the others could not be read.
+    """
+
+    read: dict[str, Image.Image]
+    failed: dict[str, DataError]
 
 
 class ImageFolderDataset(Dataset[ImageSample]):
@@ -71,6 +86,10 @@ class ImageFolderDataset(Dataset[ImageSample]):
     def __getitem__(self, i: int) -> ImageSample:
         return {"image": self.transform(self.image(i)), "row": range(len(self))[i]}
 
+    def place(self, i: int) -> str:
+        """The path of image `i`, for messages."""
+        return str(self.root / self.names[i])
+
     def image(self, i: int) -> Image.Image:
         """The decoded RGB image `i`, before the transform.
 
@@ -80,7 +99,7 @@ class ImageFolderDataset(Dataset[ImageSample]):
         return read_rgb(self.root / self.names[i])
 
 
-def read_rgb(path: Path, where: str = "", upright: bool = False) -> Image.Image:
+def read_rgb(path: Path, where: str = "", upright: bool = False, advice: str = _ADVICE) -> Image.Image:
     """Decode a whole image file of any colour mode as RGB and close it.
 
     Args:
@@ -88,14 +107,40 @@ def read_rgb(path: Path, where: str = "", upright: bool = False) -> Image.Image:
         where: place that refers to the file, named in the message.
         upright: whether to turn it as its EXIF data says; else its stored pixels are taken as they are,
             as masks of data sets are.
+        advice: what to do, the message's end.
 
     Raises:
         DataError: the file is missing, truncated or no image.
     """
-    return decode_rgb(path, str(path), where, upright)
+    return decode_rgb(path, str(path), where, upright, advice)
 
 
-def decode_rgb(file: Path | BinaryIO, place: str, where: str = "", upright: bool = False) -> Image.Image:
+def read_images(files: Iterable[str], where: str) -> ReadImages:
+    """Decode images, upright; one that cannot be read does not lose the others.
+
+    Args:
+        files: one or more.
+        where: option that names them.
+
+    Raises:
+        DataError: none of them can be read.
+    """
+    found = ReadImages({}, {})
+    for file in dict.fromkeys(files):
+        try:
+            found.read[file] = read_rgb(
+                Path(file), where, upright=True, advice="give a file that is an image"
+            )
+        except DataError as error:
+            found.failed[file] = error
+    if not found.read:
+        raise DataError("; ".join(map(str, found.failed.values())))
+    return found
+
+
+def decode_rgb(
+    file: Path | BinaryIO, place: str, where: str = "", upright: bool = False, advice: str = _ADVICE
+) -> Image.Image:
     """Decode an image file that is on the disk or in memory, as `read_rgb`.
 
     Args:
@@ -103,6 +148,7 @@ def decode_rgb(file: Path | BinaryIO, place: str, where: str = "", upright: bool
         place: what the message calls it.
         where: place that refers to it.
         upright: as in `read_rgb`.
+        advice: likewise.
 
     Raises:
         DataError: the file is missing, truncated or no image.
@@ -113,7 +159,7 @@ def decode_rgb(file: Path | BinaryIO, place: str, where: str = "", upright: bool
             return _rgb(image, upright)
     except _DAMAGE as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be decoded ({error})"
-        raise DataError(f"{place}{origin}: {reason}; restore the file or remove its entry") from error
+        raise DataError(f"{place}{origin}: {reason}; {advice}") from error
 
 
 def as_rgb(image: Image.Image, place: str) -> Image.Image:
