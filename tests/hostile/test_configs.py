@@ -15,6 +15,9 @@ from tests.hostile.traps import MARK, went_off
 from tests.running import Bench, Run, quick, run_evaluate, run_train, synthetic
 from uibe.errors import ConfigError
 
+# warnings are errors elsewhere in the tests, and would stop what only warns
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 PLACES = ["model", "data", "logger", "callbacks", "strategy", "plugins", "profiler", "accelerator"]
 LAMBDA = "pytorch_lightning.callbacks.LambdaCallback"
 

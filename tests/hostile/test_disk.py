@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,7 +17,7 @@ from tests.running import Bench, Outcome, Run, broden, finished, quick, run_eval
 from uibe.data.broden import BrodenDataset
 from uibe.data.cache import CacheKey, FeatureCache, fill
 from uibe.data.index import BrodenIndex
-from uibe.errors import DataError, MismatchError
+from uibe.errors import DataError, MismatchError, one_line_errors
 from uibe.modules.tensor_file import write_tensors
 
 QUICK = ["--replicates", "2"]
@@ -193,6 +194,14 @@ def test_image_that_vanishes_while_features_are_computed(
     outcome = run_train(*broden(broden_root, tmp_path / "cache"), *quick(tmp_path / "runs"))
     one_line(outcome, "b/2.jpg", "no such file")
     assert not list(tmp_path.rglob("features*"))
+
+
+def test_lack_of_memory_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, one_line_errors():
+        np.empty(2**50, np.uint8)
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: out of memory (Unable to allocate")
 
 
 def test_second_name_of_a_checkpoint_needs_no_links(

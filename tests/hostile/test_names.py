@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from markdown_it import MarkdownIt
+from PIL import Image
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -18,6 +19,7 @@ from tests.running import Bench, Outcome, Run, finished, quick, run_evaluate, ru
 from uibe.data.index import BrodenIndex
 from uibe.errors import ConfigError, DataError, one_line_errors, printable
 from uibe.report.explanation import ClassParts, Part, explanation_table
+from uibe.report.figures import detector_figure
 from uibe.report.markdown import cell, code, table
 from uibe.report.tables import score_table
 
@@ -164,6 +166,14 @@ def test_terminals_get_text(name: str) -> None:
     console.print(explanation_table(name, parts))
     assert shown.getvalue().count(name) >= 3
     assert "]8;" not in shown.getvalue()  # a link
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_get_text(name: str) -> None:
+    figure = detector_figure([Image.new("RGB", (8, 8))], torch.zeros(1, 2, 2), 0.5, printable(name))
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="svg")  # its TeX is read only now
+    assert drawn.getvalue()
 
 
 def test_errors_do_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,6 +56,7 @@ def test_resuming_does_not_run_what_it_finds(trained: Run, bench: Bench, tmp_pat
     assert again.folder.name == "version_1"
 
 
+@pytest.mark.filterwarnings("ignore")  # torch warns of the variable, which is no refusal
 @pytest.mark.parametrize("asked", [None, False, True])
 @pytest.mark.parametrize("environment", ["0", "1"])
 def test_lightning_s_own_reading_is_restricted_too(
@@ -67,6 +68,7 @@ def test_lightning_s_own_reading_is_restricted_too(
     assert not went_off()
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_the_library_does_not_run_a_checkpoint(bomb: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     with pytest.raises(MismatchError, match=r"bomb\.ckpt: damaged or no checkpoint"):
