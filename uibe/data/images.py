@@ -1,11 +1,10 @@
 """Decoding of image files, and a folder of unlabelled images as a data set."""
 
-import struct
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, TypedDict
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -17,14 +16,17 @@ __all__ = [
     "ImageFolderDataset",
     "ImageSample",
     "content_fingerprint",
+    "decode_mask",
     "decode_rgb",
     "image_fingerprint",
     "read_rgb",
 ]
 
 _EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-# What Pillow's decoders raise on damaged files: its documentation promises only OSError.
-_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+# of these extensions: among Pillow's others is one that starts a PostScript interpreter
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_MAX_PIXELS = 89_478_485  # where Pillow begins to warn: a quarter of a gigabyte in RGB
+_MASK_MODES = ("RGB", "RGBA", "P", "L", "1")  # whose colours are stored as they are; of the last two only black
 
 
 class ImageSample(TypedDict):
@@ -81,11 +83,13 @@ def read_rgb(path: Path, where: str = "") -> Image.Image:
     """Decode a whole image file of any colour mode as RGB and close it.
 
     Args:
-        path: image file; its stored pixels are taken as they are (no EXIF rotation).
+        path: image file; its stored pixels are taken as they are (no EXIF rotation). Of an animation this is
+            the first picture, of 16 bits a sample the upper eight.
         where: place that refers to the file, named in the message.
 
     Raises:
-        DataError: the file is missing, truncated or no image.
+        DataError: the file is missing, truncated, no image, of more than 89,478,485 pixels, or of values that
+            have no white.
     """
     return decode_rgb(path, str(path), where)
 
@@ -101,15 +105,64 @@ def decode_rgb(file: Path | BinaryIO, place: str, where: str = "") -> Image.Imag
     Raises:
         DataError: the file is missing, truncated or no image.
     """
+    return _decoded(file, place, where, _rgb)
+
+
+def decode_mask(file: Path | BinaryIO, place: str, where: str = "") -> Image.Image:
+    """Decode a mask, whose red and green are a label number, as RGB.
+
+    Args:
+        file: path or binary stream.
+        place: what the message calls it.
+        where: place that refers to it.
+
+    Raises:
+        DataError: as `decode_rgb`; or its colours are not label numbers: it is grey, has blue, or is of a mode
+            whose colours would have to be converted.
+    """
+    return _decoded(file, place, where, _numbers)
+
+
+def _decoded(
+    file: Path | BinaryIO, place: str, where: str, convert: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
     try:
-        with Image.open(file) as image:
-            # Pillow warns when it drops the palette's transparency by itself.
-            clear = image.convert("RGBA") if "transparency" in image.info else image
-            return clear.convert("RGB")
-    except _DAMAGE as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be decoded ({error})"
+        if isinstance(file, Path) and file.exists() and not file.is_file():
+            raise OSError("not a file")  # a pipe or a device might never end
+        with Image.open(file, formats=_FORMATS) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels; expected at most {_MAX_PIXELS} in all")
+            return convert(image)
+    except Exception as error:  # on damaged files, Pillow's decoders fail in any way
+        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be decoded ({_said(error)})"
         origin = f" (from {where})" if where else ""
         raise DataError(f"{place}{origin}: {reason}; restore the file or remove its entry") from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        # Pillow would make white of all values from 255 on; of 16-bit colours it too takes the upper bits
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"mode {image.mode}: 32-bit values, of which none is white; store 8 bits")
+    # Pillow warns when it drops the palette's transparency by itself
+    clear = image.convert("RGBA") if "transparency" in image.info else image
+    return clear.convert("RGB")
+
+
+def _numbers(image: Image.Image) -> Image.Image:
+    if image.mode not in _MASK_MODES:
+        raise ValueError(f"mode {image.mode}; expected a mask in RGB, label numbers as R + 256 G")
+    colors = _rgb(image)
+    if colors.getextrema()[2] != (0, 0):
+        raise ValueError("blue or grey pixels; expected a mask in RGB, label numbers as R + 256 G, blue 0")
+    return colors
+
+
+def _said(error: Exception) -> str:
+    """One line for an exception, some of which have no text."""
+    lines = str(error).split("\n")
+    return lines[0].strip() or type(error).__name__
 
 
 def content_fingerprint(root: Path, names: Iterable[str]) -> str:

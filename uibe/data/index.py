@@ -21,7 +21,9 @@ _SIZES = ("ih", "iw", "sh", "sw")
 _MAX_NUMBER = 0xFFFF  # a mask stores a number in two bytes
 _UNKNOWN = -1
 _WHOLE = re.compile(r"[0-9]{1,9}")
-_SHARE = re.compile(r"(.+)\(([0-9]+)\)")
+_SHARE = re.compile(r"(.+)\(([0-9]{1,18})\)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # would break a message, a table or a terminal
+_MAX_MASK = 2**24  # pixels: the labels of one image are held in memory several times over
 
 
 class Cell(NamedTuple):
@@ -167,17 +169,32 @@ def _read_table(
     reader = csv.reader(io.StringIO(text, newline=None), strict=True)
     try:
         header = next(reader, [])
-        missing = [name for name in columns if name not in header]
-        if missing:
-            raise DataError(f"{path}, line 1: no column {', '.join(missing)}; the header has {header}")
+        _check_header(path, header, columns)
         for fields in reader:
             where = f"{path}, line {reader.line_num}"
             if len(fields) not in (0, len(header)):
                 raise DataError(f"{where}: {len(fields)} fields; expected {len(header)} as in the header")
             if fields:
-                yield where, reader.line_num, dict(zip(header, fields, strict=True))
+                row = dict(zip(header, fields, strict=True))
+                _check_cells(where, row, columns)
+                yield where, reader.line_num, row
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: not valid csv ({error})") from error
+
+
+def _check_header(path: str, header: Sequence[str], columns: Sequence[str]) -> None:
+    missing = [name for name in columns if name not in header]
+    if missing:
+        raise DataError(f"{path}, line 1: no column {', '.join(missing)}; the header has {header}")
+    repeated = [name for name in columns if header.count(name) > 1]
+    if repeated:
+        raise DataError(f"{path}, line 1: column {', '.join(repeated)} is there more than once; keep one")
+
+
+def _check_cells(where: str, row: Mapping[str, str], columns: Sequence[str]) -> None:
+    odd = next((name for name in columns if _CONTROL.search(row[name])), None)
+    if odd is not None:
+        raise DataError(f"{where}: {odd} is {row[odd]!r}, with a control character; take it out")
 
 
 def _read_categories(source: Source) -> tuple[str, ...]:
@@ -252,6 +269,8 @@ def _read_rows(source: Source, labels: LabelTable) -> Iterator[BrodenRow]:
         if row["split"] not in _SPLITS:
             raise DataError(f"{where}: split {row['split']!r}; expected train or val")
         ih, iw, sh, sw = (_positive(where, name, row[name]) for name in _SIZES)
+        if sh * sw > _MAX_MASK:
+            raise DataError(f"{where}: sh x sw is {sh} x {sw}; expected at most {_MAX_MASK} pixels in all")
         image = _inside(where, "image", row["image"])
         cells = _read_cells(where, row, labels.categories, codes)
         yield BrodenRow(line, image, row["split"], (ih, iw), (sh, sw), cells)
