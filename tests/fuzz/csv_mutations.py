@@ -12,15 +12,37 @@ __all__ = ["CSV_MUTATIONS"]
 
 _FILES = ("index.csv", "label.csv", "category.csv")
 _ODD = (
-    *("", " ", "0", "-1", "1.0", "1e3", "٣", "９", "nan", "0x4", "999999999", "9" * 20, "9" * 5000),
+    *("", " ", "0", "-1", "1.0", "1e3", "\u0663", "\uff19", "nan", "0x4", "999999999", "9" * 20, "9" * 5000),
     *("../../etc/passwd", "/etc/passwd", "a/../b/1.png", "C:\\x.png", "\\\\host\\x", ".", "..", "a", "a/"),
     *(";", ";;", "6;6", "6;700", "6;257", "1;nowhere.png", "nowhere.png", "con", "~/x.png", "http://x/y.png"),
-    *("\x00", "a\x00b", "\x1b[31m", "two\nlines", "tab\t", "\u2028", "\ud800", "😀.png", "é" * 300, "val", "Train"),
+    *(
+        "\x00",
+        "a\x00b",
+        "\x1b[31m",
+        "two\nlines",
+        "tab\t",
+        "\u2028",
+        "\ud800",
+        "😀.png",
+        "é" * 300,
+        "val",
+        "Train",
+    ),
 )
-_COUNTS = ("object(2)", "object(2);part(3)", "object", "object(-1)", "taste(3)", "object(2);", f"object({'9' * 5000})")
+_COUNTS = (
+    "object(2)",
+    "object(2);part(3)",
+    "object",
+    "object(-1)",
+    "taste(3)",
+    "object(2);",
+    f"object({'9' * 5000})",
+)
 
 
-def _rewrite(name: str, change: Callable[[list[list[str]], Random], None]) -> Callable[[Path, Random], Sequence[str]]:
+def _rewrite(
+    name: str, change: Callable[[list[list[str]], Random], None]
+) -> Callable[[Path, Random], Sequence[str]]:
     """A mutation of a table."""
 
     def apply(root: Path, draw: Random) -> Sequence[str]:
@@ -46,7 +68,9 @@ def _encode(encoding: str) -> Callable[[Path, Random], Sequence[str]]:
 def _terminate(terminator: str) -> Callable[[Path, Random], Sequence[str]]:
     def apply(root: Path, draw: Random) -> Sequence[str]:
         name = draw.choice(_FILES)
-        write_csv(root / name, read_csv(root / name), terminator, draw.choice([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]))
+        write_csv(
+            root / name, read_csv(root / name), terminator, draw.choice([csv.QUOTE_ALL, csv.QUOTE_MINIMAL])
+        )
         return [name]
 
     return apply
@@ -163,7 +187,9 @@ def _share(rows: list[list[str]], draw: Random) -> None:
 
 def _new_label(rows: list[list[str]], draw: Random) -> None:
     number = str(draw.choice([9, 300, 65535]))
-    rows.append([number, draw.choice(["Ω, or so", 'a "b"', "<b>", "|"]), "object(1)"] + [""] * (len(rows[0]) - 3))
+    rows.append(
+        [number, draw.choice(["Ω, or so", 'a "b"', "<b>", "|"]), "object(1)"] + [""] * (len(rows[0]) - 3)
+    )
 
 
 def _bare_category(root: Path, draw: Random) -> Sequence[str]:
@@ -171,7 +197,9 @@ def _bare_category(root: Path, draw: Random) -> Sequence[str]:
     rows, images = read_csv(root / "category.csv"), read_csv(root / "index.csv")
     rows.insert(draw.randint(1, len(rows)), ["taste", *[""] * (len(rows[0]) - 1)])
     write_csv(root / "category.csv", rows)
-    write_csv(root / "index.csv", [row + ["taste" if number == 0 else ""] for number, row in enumerate(images)])
+    write_csv(
+        root / "index.csv", [[*row, "taste" if number == 0 else ""] for number, row in enumerate(images)]
+    )
     return ["category.csv", "index.csv"]
 
 
@@ -217,7 +245,9 @@ CSV_MUTATIONS = [
     Mutation("CR", "accepted", _terminate("\r")),
     Mutation("blank lines", "accepted", _bytes(_blank_lines)),
     Mutation("bytes of a table", "either", _bytes(_flip)),
-    Mutation("a table cut off", "either", _bytes(lambda content, draw: content[: draw.randrange(len(content))])),
+    Mutation(
+        "a table cut off", "either", _bytes(lambda content, draw: content[: draw.randrange(len(content))])
+    ),
     Mutation("an empty table", "refused", _bytes(lambda content, draw: b"")),
     Mutation("a table twice", "either", _bytes(lambda content, draw: content * 2)),
     Mutation("a folder for a table", "refused", _as_folder),

@@ -71,7 +71,9 @@ def read_csv(path: Path) -> list[list[str]]:
     return list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig", errors="replace"))))
 
 
-def write_csv(path: Path, rows: list[list[str]], terminator: str = "\n", quoting: int = csv.QUOTE_MINIMAL) -> None:
+def write_csv(
+    path: Path, rows: list[list[str]], terminator: str = "\n", quoting: int = csv.QUOTE_MINIMAL
+) -> None:
     """Write lines."""
     text = io.StringIO()
     csv.writer(text, lineterminator=terminator, quoting=quoting).writerows(rows)  # type: ignore[arg-type]

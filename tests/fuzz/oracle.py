@@ -53,7 +53,9 @@ def picture(path: Path) -> Image.Image:
 def read_set(root: Path, kept: Collection[int]) -> OracleSet:
     """Read all of a folder but the rows of index.csv, counted from 0, that were left out."""
     categories = [row["name"] for row in _table(root / "category.csv")]
-    owners = {int(row["number"]): (row["name"], _owner(row["category"])) for row in _table(root / "label.csv")}
+    owners = {
+        int(row["number"]): (row["name"], _owner(row["category"])) for row in _table(root / "label.csv")
+    }
     numbers = sorted(owners)
     code = {number: position + 1 for position, number in enumerate(numbers)} | {0: 0}
     category = [categories.index(owners[number][1]) for number in numbers]

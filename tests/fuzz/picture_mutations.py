@@ -24,7 +24,9 @@ def _named(root: Path, masks: bool) -> list[str]:
     places = [place for place, name in enumerate(rows[0]) if (name in ("object", "part")) == masks]
     if not masks:
         places = [rows[0].index("image")] if "image" in rows[0] else []
-    names = [name for row in rows[1:] for place in places if place < len(row) for name in row[place].split(";")]
+    names = [
+        name for row in rows[1:] for place in places if place < len(row) for name in row[place].split(";")
+    ]
     return [name for name in names if "." in name and (root / "images" / name).is_file()]
 
 
@@ -45,7 +47,9 @@ def _on(change: Change, masks: bool | None = None) -> Callable[[Path, Random], S
 def _flip(path: Path, draw: Random) -> None:
     content = bytearray(path.read_bytes())
     for _ in range(draw.randint(1, 5)):
-        content[draw.randrange(min(len(content), 200) if draw.random() < 0.5 else len(content))] = draw.randrange(256)
+        content[draw.randrange(min(len(content), 200) if draw.random() < 0.5 else len(content))] = (
+            draw.randrange(256)
+        )
     path.write_bytes(bytes(content))
 
 
@@ -183,7 +187,9 @@ def _odd_chunk(path: Path, draw: Random) -> None:
     picture = io.BytesIO()
     Image.open(path).convert("RGB").save(picture, "PNG")
     content = picture.getvalue()
-    name = draw.choice([b"tRNS", b"gAMA", b"iCCP", b"zTXt", b"PLTE", b"acTL", b"eXIf", b"pHYs", b"IHDR", b"sBIT"])
+    name = draw.choice(
+        [b"tRNS", b"gAMA", b"iCCP", b"zTXt", b"PLTE", b"acTL", b"eXIf", b"pHYs", b"IHDR", b"sBIT"]
+    )
     data = draw.randbytes(draw.choice([0, 1, 4, 6, 9, 13]))
     path.write_bytes(content[:33] + _chunk(name, data) + content[33:])
 
@@ -191,11 +197,15 @@ def _odd_chunk(path: Path, draw: Random) -> None:
 def _foreign(path: Path, draw: Random) -> None:
     """Something else under the name of a picture."""
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(x) print\n%%EOF\n"
-    path.write_bytes(draw.choice([b"text", b"\n" * 99, b"GIF89a", b"P6 4 4 255\n", b"P6 99999 99999 255\n", eps]))
+    path.write_bytes(
+        draw.choice([b"text", b"\n" * 99, b"GIF89a", b"P6 4 4 255\n", b"P6 99999 99999 255\n", eps])
+    )
 
 
 def _renamed(path: Path, draw: Random) -> None:
-    stem = draw.choice(["café", "with space", " lead", "日本", "a,b", "q'uote", "100%", "é" * 40, "-rf", "#1", "a(b)"])
+    stem = draw.choice(
+        ["café", "with space", " lead", "日本", "a,b", "q'uote", "100%", "é" * 40, "-rf", "#1", "a(b)"]
+    )
     new = f"{stem}-{path.name}" if stem != " lead" else f"x {path.name}"
     rows = read_csv(path.parents[2] / "index.csv")
     old = f"{path.parent.name}/{path.name}"

@@ -98,7 +98,9 @@ class Reader:
         )
         for name, low, high, count in zip(("inter", "act", "label"), least, most, found, strict=False):
             if not ((low <= count.numpy()) & (count.numpy() <= high)).all():
-                raise Wrong(f"{split}: {name} is {count.tolist()}, expected {low.tolist()} to {high.tolist()}")
+                raise Wrong(
+                    f"{split}: {name} is {count.tolist()}, expected {low.tolist()} to {high.tolist()}"
+                )
 
     def _features(self, row: OracleRow) -> Tensor:
         preprocessing = self.backbone.preprocessing

@@ -26,7 +26,13 @@ _EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif"
 # of these extensions: among Pillow's others is one that starts a PostScript interpreter
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _MAX_PIXELS = 89_478_485  # where Pillow begins to warn: a quarter of a gigabyte in RGB
-_MASK_MODES = ("RGB", "RGBA", "P", "L", "1")  # whose colours are stored as they are; of the last two only black
+_MASK_MODES = (
+    "RGB",
+    "RGBA",
+    "P",
+    "L",
+    "1",
+)  # whose colours are stored as they are; of the last two only black
 
 
 class ImageSample(TypedDict):
@@ -117,8 +123,8 @@ def decode_mask(file: Path | BinaryIO, place: str, where: str = "") -> Image.Ima
         where: place that refers to it.
 
     Raises:
-        DataError: as `decode_rgb`; or its colours are not label numbers: it is grey, has blue, or is of a mode
-            whose colours would have to be converted.
+        DataError: as `decode_rgb`; or its colours are not label numbers: it is grey, has blue, or is of a
+            mode whose colours would have to be converted.
     """
     return _decoded(file, place, where, _numbers)
 
@@ -131,10 +137,14 @@ def _decoded(
             raise OSError("not a file")  # a pipe or a device might never end
         with Image.open(file, formats=_FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels; expected at most {_MAX_PIXELS} in all")
+                raise ValueError(
+                    f"{image.width} x {image.height} pixels; expected at most {_MAX_PIXELS} in all"
+                )
             return convert(image)
     except Exception as error:  # on damaged files, Pillow's decoders fail in any way
-        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be decoded ({_said(error)})"
+        reason = (
+            "no such file" if isinstance(error, FileNotFoundError) else f"cannot be decoded ({_said(error)})"
+        )
         origin = f" (from {where})" if where else ""
         raise DataError(f"{place}{origin}: {reason}; restore the file or remove its entry") from error
 
