@@ -71,8 +71,8 @@ class Reader:
             raise Wrong("no labels")
         lines = [row.line for row in images.index.rows]
         truth = read_set(root, range(len(lines)))
-        _same("rows", [Path(images.index.source.place(f"images/{row.image}")) for row in images.index.rows],
-              [row.image for row in truth.rows])  # fmt: skip
+        names = [row.image.relative_to(root / "images").as_posix() for row in truth.rows]
+        _same("rows", [row.image for row in images.index.rows], names)
         table = images.index.labels
         _same("names", list(table.names), truth.names)
         _same("categories", list(table.categories), truth.categories)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from uibe.data.cache_checks import ImageChecks
-from uibe.data.cache_folder import DTYPES, CacheKey, Layout, differences, read_meta
+from uibe.data.cache_folder import DTYPES, META_NAME, CacheKey, Layout, differences, read_meta
 from uibe.data.cache_shards import FeaturesOf, write_stream, write_together
 from uibe.data.indices import checked_indices
 from uibe.data.rows import RowFile, RowFiles
@@ -74,7 +74,9 @@ class FeatureCache:
         found, layout = read_meta(path)
         if found != key:
             differing = ", ".join(differences(found, key))
-            raise MismatchError(f"{path}: filled with {differing}; delete the folder and fill it again")
+            raise MismatchError(
+                f"{path / META_NAME}: filled with {differing}; delete the folder and fill it again"
+            )
         return cls(path, layout)
 
     def __repr__(self) -> str:

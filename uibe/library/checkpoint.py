@@ -1,5 +1,6 @@
 """Reading checkpoints without a trainer, and without running anything that they name."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from uibe.errors import ConfigError, MismatchError
 from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
 from uibe.modules.linear_detectors import LinearDetectors
+from uibe.modules.rotation import is_rotation
+from uibe.modules.weights import check_zip
 
 __all__ = [
     "CHECKPOINT_FORMAT",
@@ -32,12 +35,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: if there is no such file.
-        MismatchError: if it is damaged, or is not such a checkpoint.
+        MismatchError: if it is damaged, is not such a checkpoint, or contradicts itself.
     """
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"ckpt_path: {path}: no such file; give a checkpoint that train.py wrote")
     try:
+        check_zip(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on bytes that are no checkpoint, the unpickler fails in any way
         reason = (str(error).splitlines() or ["unreadable"])[0]
@@ -45,9 +49,42 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     recorded = checkpoint.get("uibe") if isinstance(checkpoint, dict) else None
     if recorded is None:
         raise MismatchError(f"{path}: not a checkpoint of this project; give one that train.py wrote")
-    if recorded["format"] > CHECKPOINT_FORMAT:
-        raise MismatchError(f"{path}: format {recorded['format']} is newer than this version's; update uibe")
+    version = recorded.get("format") if isinstance(recorded, dict) else None
+    if isinstance(version, int) and version > CHECKPOINT_FORMAT:
+        raise MismatchError(f"{path}: format {version} is newer than this version's; update uibe")
+    try:
+        _check(checkpoint)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = (str(error).splitlines() or ["incomplete"])[0]
+        raise MismatchError(f"{path}: contradicts itself ({reason}); {_instead_of(path)}") from error
     return dict(checkpoint)
+
+
+def _check(checkpoint: dict[str, Any]) -> None:
+    """Errors of any kind unless the parts that are used here are there and fit each other."""
+    recorded, options = checkpoint["uibe"], checkpoint["hyper_parameters"]
+    if not isinstance(recorded["format"], int) or not isinstance(recorded["weights_sha256"], str):
+        raise TypeError("its record is not one of train.py")
+    texts = (options["backbone"], options["layer"], options["weights"] or "")
+    if not all(isinstance(text, str) and text.isprintable() for text in texts):
+        raise TypeError("backbone, layer or weights are no names")
+    odd = [name for name in SIZES if not _is_size(options[name])]
+    if odd:
+        raise TypeError(f"{odd[0]}: {options[odd[0]]!r}")
+    basis = basis_from(checkpoint)
+    if not all(bool(tensor.isfinite().all()) for tensor in basis.state_dict().values()):
+        raise ValueError("its basis is not finite")
+    if isinstance(basis, InterpretableBasis) and not is_rotation(basis.rotation.base):
+        raise ValueError("its rotation is none")
+
+
+def _is_size(value: object) -> bool:
+    """Whether this can be an option of the backbone's input; what it means is checked there."""
+    values = value if isinstance(value, list) else [value]
+    return value is None or all(
+        isinstance(each, int | float) and not isinstance(each, bool) and math.isfinite(each)
+        for each in values
+    )
 
 
 def _instead_of(path: Path) -> str:
@@ -71,7 +108,7 @@ def basis_from(checkpoint: dict[str, Any]) -> InterpretableBasis | LinearDetecto
     """The basis alone, without its backbone.
 
     Raises:
-        MismatchError: if the module is unknown.
+        MismatchError: if the module is unknown, or a tensor of another type than the others.
     """
     options, state = hyper_parameters(checkpoint), checkpoint["state_dict"]
     tensors = {
@@ -85,7 +122,11 @@ def basis_from(checkpoint: dict[str, Any]) -> InterpretableBasis | LinearDetecto
         basis.names = tuple(checkpoint["uibe"]["concepts"])
     else:
         basis = InterpretableBasis(len(tensors["thresholds"]), kind, options["rotation_map"])
-    basis.to(tensors["thresholds"].dtype).load_state_dict(tensors)
+    basis.to(tensors["thresholds"].dtype)
+    differing = [name for name, own in basis.state_dict().items() if tensors[name].dtype != own.dtype]
+    if differing:
+        raise MismatchError(f"checkpoint: basis.{differing[0]} is of another type than the other tensors")
+    basis.load_state_dict(tensors)
     return basis.eval()
 
 
