@@ -51,7 +51,7 @@ def run_to_resume(options: Mapping[str, Any]) -> Found | None:
         )
     runs = Path(places["save_dir"]) / (places.get("name") or "")
     wanted = _decisive(options)
-    for checkpoint in sorted(runs.glob("*/checkpoints/*.ckpt"), key=_age):
+    for checkpoint in sorted(filter(Path.is_file, runs.glob("*/checkpoints/*.ckpt")), key=_age):
         folder = checkpoint.parents[1]
         if _alike(_decisive(_options_of(folder)), wanted) and _sound(checkpoint):
             return Found(checkpoint, folder.name)

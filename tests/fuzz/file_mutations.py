@@ -114,20 +114,23 @@ _BYTES: list[tuple[str, Verdict, Callable[[Path, Random], object]]] = [
 ]
 
 
-def byte_mutations(pattern: str, strict: Sequence[str] = (), loose: Sequence[str] = ()) -> list[Mutation]:
+def byte_mutations(
+    pattern: str, strict: Sequence[str] = (), loose: Sequence[str] = (), named: Sequence[str] = ()
+) -> list[Mutation]:
     """Mutations of the bytes of one file of a pattern.
 
     Args:
         pattern: of names.
         strict: names of mutations after which the file must be refused, though of others it need not be.
         loose: names of mutations after which the file need not be refused.
+        named: what else a message may blame.
     """
 
     def mutation(name: str, verdict: Verdict, change: Callable[[Path, Random], object]) -> Mutation:
         def apply(root: Path, draw: Random) -> Sequence[str]:
             path = _chosen(root, pattern, draw)
             change(path, draw)
-            return [path.name]
+            return [path.name, *named]
 
         chosen: Verdict = "refused" if name in strict else "either" if name in loose else verdict
         return Mutation(f"{pattern}: {name}", chosen, apply)

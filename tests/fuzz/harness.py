@@ -57,7 +57,6 @@ class Kind(NamedTuple):
         pristine: the folder that mutants are copies of.
         mutations: to choose from.
         judge: reads a folder and raises `Wrong` if the result is not what it should be.
-        skipping: whether a mutant that several rows refuse may also be read without them.
     """
 
     name: str

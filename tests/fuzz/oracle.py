@@ -43,10 +43,10 @@ def _owner(field: str) -> str:
 
 
 def picture(path: Path) -> Image.Image:
-    """The image in RGB; of 16 bits a sample the upper eight, as Pillow takes them of colour images."""
+    """The image in RGB; 65535 of 16 bits a sample is white."""
     with Image.open(path) as image:
         if image.mode.startswith("I;16"):
-            return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+            return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
         return image.convert("RGBA").convert("RGB") if image.mode == "P" else image.convert("RGB")
 
 

@@ -14,14 +14,15 @@ __all__ = ["yaml_mutations"]
 
 
 def _bomb(content: str, draw: Random) -> str:
-    """Aliases of aliases: a kilobyte that is a list of ten billion entries to who walks through it."""
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
-    place = draw.choice(["model", "data", "bomb"])
-    kept = (
-        [line for line in content.splitlines() if not line.startswith(f"{place}:")] if place != "bomb" else []
-    )
-    return "\n".join([*lines, *(kept if place == "bomb" else []), f"{place}: *a9", ""])
+    """Aliases of aliases: a kilobyte of ten billion entries to who walks through them."""
+    listed = draw.random() < 0.5
+    inner = [f"[{', '.join(['x'] * 10)}]"] if listed else ["{x: 1}"]
+    for number in range(9):
+        parts = [f"*a{number}" if listed else f"k{key}: *a{number}" for key in range(10)]
+        inner.append(f"[{', '.join(parts)}]" if listed else "{" + ", ".join(parts) + "}")
+    lines = [f"a{number}: &a{number} {text}" for number, text in enumerate(inner)]
+    place = draw.choice(["model", "data", "trainer", "bomb"])
+    return "\n".join([*lines, f"{place}: *a9", content if place == "bomb" else ""])
 
 
 def _nested(content: str, draw: Random) -> str:

@@ -90,7 +90,7 @@ def read_rgb(path: Path, where: str = "") -> Image.Image:
 
     Args:
         path: image file; its stored pixels are taken as they are (no EXIF rotation). Of an animation this is
-            the first picture, of 16 bits a sample the upper eight.
+            the first picture; 16 bits a sample are scaled to 8.
         where: place that refers to the file, named in the message.
 
     Raises:
@@ -151,8 +151,8 @@ def _decoded(
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
-        # Pillow would make white of all values from 255 on; of 16-bit colours it too takes the upper bits
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+        # Pillow would make white of all values from 255 on
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError(f"mode {image.mode}: 32-bit values, of which none is white; store 8 bits")
     # Pillow warns when it drops the palette's transparency by itself

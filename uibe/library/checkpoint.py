@@ -1,6 +1,7 @@
 """Reading checkpoints without a trainer, and without running anything that they name."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = [
     "SIZES",
     "backbone_from",
     "basis_from",
+    "check_options",
     "hyper_parameters",
     "is_supervised",
     "read_checkpoint",
@@ -54,7 +56,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise MismatchError(f"{path}: format {version} is newer than this version's; update uibe")
     try:
         _check(checkpoint)
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         reason = (str(error).splitlines() or ["incomplete"])[0]
         raise MismatchError(f"{path}: contradicts itself ({reason}); {_instead_of(path)}") from error
     return dict(checkpoint)
@@ -65,12 +67,7 @@ def _check(checkpoint: dict[str, Any]) -> None:
     recorded, options = checkpoint["uibe"], checkpoint["hyper_parameters"]
     if not isinstance(recorded["format"], int) or not isinstance(recorded["weights_sha256"], str):
         raise TypeError("its record is not one of train.py")
-    texts = (options["backbone"], options["layer"], options["weights"] or "")
-    if not all(isinstance(text, str) and text.isprintable() for text in texts):
-        raise TypeError("backbone, layer or weights are no names")
-    odd = [name for name in SIZES if not _is_size(options[name])]
-    if odd:
-        raise TypeError(f"{odd[0]}: {options[odd[0]]!r}")
+    check_options(options)
     basis = basis_from(checkpoint)
     if not all(bool(tensor.isfinite().all()) for tensor in basis.state_dict().values()):
         raise ValueError("its basis is not finite")
@@ -78,13 +75,28 @@ def _check(checkpoint: dict[str, Any]) -> None:
         raise ValueError("its rotation is none")
 
 
-def _is_size(value: object) -> bool:
+def check_options(options: Mapping[str, Any]) -> None:
+    """Look whether the backbone's options are of the right types; what they mean is checked by it.
+
+    Raises:
+        KeyError: if one is missing.
+        TypeError: if one is of another type.
+    """
+    texts = {"backbone": options["backbone"], "layer": options["layer"], "weights": options["weights"] or ""}
+    odd = [name for name, text in texts.items() if not (isinstance(text, str) and text.isprintable())]
+    odd += [name for name in SIZES if not _is_size(name, options[name])]
+    if odd:
+        raise TypeError(f"{odd[0]}: {options[odd[0]]!r}")
+
+
+def _is_size(name: str, value: object) -> bool:
     """Whether this can be an option of the backbone's input; what it means is checked there."""
-    values = value if isinstance(value, list) else [value]
-    return value is None or all(
-        isinstance(each, int | float) and not isinstance(each, bool) and math.isfinite(each)
-        for each in values
-    )
+    values = [value] if name == "image_size" and isinstance(value, int) else value
+    if not isinstance(values, list):
+        return value is None
+    kind = int if name == "image_size" else int | float
+    numbers = [each for each in values if isinstance(each, kind) and not isinstance(each, bool)]
+    return len(numbers) == len(values) and all(map(math.isfinite, numbers))
 
 
 def _instead_of(path: Path) -> str:

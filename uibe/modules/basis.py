@@ -17,7 +17,7 @@ from uibe.functional.detectors import Detectors, fold, logits, projection_maps
 from uibe.functional.fused import tangent_logits
 from uibe.functional.moments import Moments, covariance
 from uibe.functional.orthogonal import RotationMap, nearest_rotation, orthogonality_error, random_rotation
-from uibe.modules.rotation import STARTS, Rotation, Start, is_rotation
+from uibe.modules.rotation import STARTS, Rotation, Start
 from uibe.modules.standardizer import Standardization, Standardizer
 from uibe.modules.weights import hash_state
 
@@ -234,10 +234,8 @@ class InterpretableBasis(nn.Module):
         kind, rotation_map = metadata["standardization"], metadata["rotation_map"]
         if metadata.get("tensors_sha256", _hash(tensors)) != _hash(tensors):  # the first files had none
             raise ValueError("its tensors do not have the SHA-256 that it states")
-        if not (
-            all(bool(each.isfinite().all()) for each in tensors.values()) and is_rotation(tensors["rotation"])
-        ):
-            raise ValueError("its numbers are not finite, or its rotation is none")
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+            raise ValueError("its numbers are not finite")
         basis = cls(len(tensors["thresholds"]), kind, rotation_map)
         with torch.no_grad():
             basis.log_margin.copy_(tensors["log_margin"])
