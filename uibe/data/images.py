@@ -164,7 +164,7 @@ def _numbers(image: Image.Image) -> Image.Image:
     if image.mode not in _MASK_MODES:
         raise ValueError(f"mode {image.mode}; expected a mask in RGB, label numbers as R + 256 G")
     colors = _rgb(image)
-    if colors.getextrema()[2] != (0, 0):
+    if colors.getchannel("B").getbbox() is not None:
         raise ValueError("blue or grey pixels; expected a mask in RGB, label numbers as R + 256 G, blue 0")
     return colors
 

@@ -51,9 +51,8 @@ class Preprocessing:
     def __post_init__(self) -> None:
         """Refuse values that no network could use."""
         if len(self.size) != 2 or min(self.size) < 1 or max(self.size) > _LARGEST:
-            got = list(self.size)
             raise ConfigError(
-                f"image_size: expected one or two positive integers up to {_LARGEST}, got {got}"
+                f"image_size: expected one or two positive integers up to {_LARGEST}, got {list(self.size)}"
             )
         if len(self.mean) != 3:
             raise ConfigError(f"mean: expected three numbers, got {list(self.mean)}")
