@@ -88,7 +88,7 @@ def _resaved(mode: str, form: str, **options: object) -> Change:
 
     def change(path: Path, draw: Random) -> None:
         picture = Image.open(path).convert("RGB").convert(mode)
-        picture.save(path, form, **options)  # type: ignore[arg-type]
+        picture.save(path, form, **options)
 
     return change
 
@@ -265,7 +265,7 @@ _MASKS: list[tuple[str, str, Change]] = [
 ]
 
 PICTURE_MUTATIONS = [
-    Mutation(name, verdict, _on(change, masks))  # type: ignore[arg-type]
+    Mutation(name, verdict, _on(change, masks))
     for masks, table in ((None, _FILES), (False, _IMAGES), (True, _MASKS))
     for name, verdict, change in table
 ]
