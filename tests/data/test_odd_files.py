@@ -116,7 +116,12 @@ def test_palette_and_alpha_of_masks_change_nothing(broden_root: Path) -> None:
 
 
 CSV: dict[str, tuple[str, str, str, str]] = {
-    "a column twice": ("index.csv", ",texture\n", ",texture,object\n", "column object is there more than once"),
+    "a column twice": (
+        "index.csv",
+        ",texture\n",
+        ",texture,object\n",
+        "column object is there more than once",
+    ),
     "a line feed in a path": ("index.csv", "b/2.jpg", '"b/2\n.jpg"', "with a control character"),
     "an escape in a name": ("label.csv", "car", "c\x1b[31mar", "with a control character"),
     "a count of 5000 digits": ("label.csv", "object(2)", f"object({'9' * 5000})", r"expected NAME\(COUNT\)"),

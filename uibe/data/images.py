@@ -1,11 +1,12 @@
 """Decoding of image files, and a folder of unlabelled images as a data set."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypedDict
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -15,6 +16,7 @@ from uibe.errors import DataError
 __all__ = [
     "ImageFolderDataset",
     "ImageSample",
+    "as_rgb",
     "content_fingerprint",
     "decode_mask",
     "decode_rgb",
@@ -26,13 +28,8 @@ _EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif"
 # of these extensions: among Pillow's others is one that starts a PostScript interpreter
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _MAX_PIXELS = 89_478_485  # where Pillow begins to warn: a quarter of a gigabyte in RGB
-_MASK_MODES = (
-    "RGB",
-    "RGBA",
-    "P",
-    "L",
-    "1",
-)  # whose colours are stored as they are; of the last two only black
+# whose colours are stored as they are; of the last two only black
+_MASK_MODES = ("RGB", "RGBA", "P", "L", "1")
 
 
 class ImageSample(TypedDict):
@@ -85,33 +82,62 @@ class ImageFolderDataset(Dataset[ImageSample]):
         return read_rgb(self.root / self.names[i])
 
 
-def read_rgb(path: Path, where: str = "") -> Image.Image:
+def read_rgb(path: Path, where: str = "", upright: bool = False) -> Image.Image:
     """Decode a whole image file of any colour mode as RGB and close it.
 
     Args:
-        path: image file; its stored pixels are taken as they are (no EXIF rotation). Of an animation this is
-            the first picture; 16 bits a sample are scaled to 8.
+        path: image file; of an animation the first picture is taken, 16 bits a sample are scaled to 8.
         where: place that refers to the file, named in the message.
+        upright: whether to turn it as its EXIF data says; else its stored pixels are taken as they are,
+            as masks of data sets are.
 
     Raises:
         DataError: the file is missing, truncated, no image, of more than 89,478,485 pixels, or of values that
             have no white.
     """
-    return decode_rgb(path, str(path), where)
+    return decode_rgb(path, str(path), where, upright)
 
 
-def decode_rgb(file: Path | BinaryIO, place: str, where: str = "") -> Image.Image:
+def decode_rgb(file: Path | BinaryIO, place: str, where: str = "", upright: bool = False) -> Image.Image:
     """Decode an image file that is on the disk or in memory, as `read_rgb`.
 
     Args:
         file: path or binary stream.
         place: what the message calls it.
         where: place that refers to it.
+        upright: as in `read_rgb`.
 
     Raises:
         DataError: the file is missing, truncated or no image.
     """
-    return _decoded(file, place, where, _rgb)
+    return _decoded(file, place, where, partial(_rgb, upright=upright))
+
+
+def as_rgb(image: Image.Image, place: str) -> Image.Image:
+    """A picture of any colour mode as RGB, upright as its EXIF data says.
+
+    Args:
+        image: 16-bit grey is scaled to 8 bits; transparency is dropped.
+        place: what the message calls it.
+
+    Raises:
+        DataError: it is truncated, closed or empty, or its values have no known range.
+
+    Example:
+        >>> as_rgb(Image.new("CMYK", (2, 3)), "image").getpixel((0, 0))
+        (255, 255, 255)
+    """
+    if 0 in image.size:
+        raise DataError(f"{place}: expected at least one pixel, got {image.width} x {image.height}")
+    if image.mode in ("I", "F"):
+        raise DataError(
+            f"{place}: mode {image.mode!r} has no range; expected 8 bits a channel: scale it to 0..255, "
+            'then convert it to "L"'
+        )
+    try:
+        return _rgb(image, upright=True)
+    except Exception as error:  # as below
+        raise DataError(f"{place}: cannot be decoded ({_said(error)}); open the image again") from error
 
 
 def decode_mask(file: Path | BinaryIO, place: str, where: str = "") -> Image.Image:
@@ -149,15 +175,23 @@ def _decoded(
         raise DataError(f"{place}{origin}: {reason}; restore the file or remove its entry") from error
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        # Pillow would make white of all values from 255 on
-        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise ValueError(f"mode {image.mode}: 32-bit values, of which none is white; store 8 bits")
+def _rgb(image: Image.Image, upright: bool = False) -> Image.Image:
+    turned = _turned(image) if upright else image
+    if turned.mode.startswith("I;16"):
+        # Pillow would cut the values off at 255
+        return Image.fromarray((np.asarray(turned) // 257).astype(np.uint8)).convert("RGB")
+    if turned.mode in ("I", "F"):
+        raise ValueError(f"mode {turned.mode}: 32-bit values, of which none is white; store 8 bits")
     # Pillow warns when it drops the palette's transparency by itself
-    clear = image.convert("RGBA") if "transparency" in image.info else image
+    clear = turned.convert("RGBA") if "transparency" in turned.info else turned
     return clear.convert("RGB")
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF data says nothing; damaged pixels are found when they are read
+        return image
 
 
 def _numbers(image: Image.Image) -> Image.Image:
