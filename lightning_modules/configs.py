@@ -22,14 +22,19 @@ def check_configs(arguments: Sequence[str]) -> None:
         arguments: of a command line.
 
     Raises:
-        ConfigError: if a file has too many values, or its values lie too deep.
+        ConfigError: if a file has too many values, or its values lie too deep, or one is a day that is none.
     """
     for path in _paths(arguments):
         try:
-            node = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+            text = path.read_text(encoding="utf-8")
+            node = yaml.compose(text, yaml.SafeLoader)
             too_many = node is not None and _count(node, {}) > _MOST
+            if not too_many:
+                yaml.safe_load(text)
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             continue
+        except ValueError as error:  # what looks like a date and is none
+            raise ConfigError(f"--config {path}: {error}; put quotes around what is text") from error
         except RecursionError as error:
             raise ConfigError(f"--config {path}: nested too deep, or a value within itself") from error
         if too_many:

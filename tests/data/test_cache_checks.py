@@ -10,7 +10,6 @@ import torch
 
 from uibe.data.cache import CacheKey, FeatureCache, fill
 from uibe.data.pixels import PixelDataset
-from uibe.data.shard_index import sealed
 from uibe.errors import MismatchError
 
 KEY, OTHER = (CacheKey(layer=layer, dtype="float32") for layer in ("a", "b"))
@@ -86,7 +85,3 @@ def test_a_nested_value_does_not_end_in_a_traceback(folder: Path) -> None:
     (folder / "meta.json").write_text("[" * 100_000)
     with pytest.raises(MismatchError, match=r"meta\.json: missing or damaged"):
         FeatureCache.open(folder.parent, KEY)
-
-
-def test_sealing_again_changes_nothing() -> None:
-    assert sealed(sealed({"format": 1})) == sealed({"format": 1})

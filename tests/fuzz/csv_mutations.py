@@ -175,7 +175,7 @@ def _huge(rows: list[list[str]], draw: Random) -> None:
     """A mask size that no memory holds, of a row that may have no mask at all."""
     row = draw.choice(rows[1:])
     for name in draw.choice([("sh",), ("sw",), ("sh", "sw")]):
-        row[rows[0].index(name)] = draw.choice(["100000", "999999999"])
+        row[rows[0].index(name)] = draw.choice(["9999999", "999999999"])
     if draw.random() < 0.5:
         for name in CATEGORIES:
             row[rows[0].index(name)] = "6"

@@ -15,7 +15,7 @@ from tests.running import Run
 from uibe.errors import ConfigError, MismatchError
 from uibe.library.checkpoint import read_checkpoint
 from uibe.library.folder import read_folder
-from uibe.modules.weights import read_weights
+from uibe.modules.weights import is_library_name, read_weights
 
 
 def _flipped(path: Path, pattern: bytes) -> None:
@@ -44,6 +44,13 @@ def test_flipped_bit_of_weights_is_found(tmp_path: Path) -> None:
     _flipped(tmp_path / "net.pth", torch.full((50,), 3.25).numpy().tobytes())
     with pytest.raises(ConfigError, match=r"net\.pth: truncated or not saved by torch"):
         read_weights(str(tmp_path / "net.pth"))
+
+
+@pytest.mark.parametrize("suffix", ["", ".pth"])
+def test_weights_of_too_long_a_name_are_refused(suffix: str) -> None:
+    with pytest.raises(ConfigError, match="no such"):
+        read_weights("9" * 5000 + suffix)
+    assert is_library_name("9" * 5000)
 
 
 Content = dict[str, Any]

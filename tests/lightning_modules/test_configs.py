@@ -17,6 +17,7 @@ BOMB = "a0: &a0 {x: 1}\n" + "".join(
 ENDLESS = {
     "aliases of aliases": (f"{BOMB}model: *a9\n", "make more than 100000 values"),
     "within itself": ("model: &m {init_args: *m}\n", "nested too deep, or a value within itself"),
+    "no day": ("model: 2001-99-99\n", "month must be in 1..12"),
     "deep": (f"model: {'[' * 5000}{']' * 5000}\n", "nested too deep"),
 }
 

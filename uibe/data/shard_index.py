@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from uibe.data.tables import CONTROL
 from uibe.errors import DataError, MismatchError
 
 __all__ = ["DIGESTS", "FORMAT", "INDEX_NAME", "TABLES", "Member", "ShardIndex", "sealed"]
@@ -179,6 +180,7 @@ def _inside(name: object) -> str:
         raise TypeError(f"name {name!r}: expected text")
     # Windows' rules are the stricter ones: they also know drives, and both kinds of slash
     path = PureWindowsPath(name)
-    if not path.parts or path.anchor or ".." in path.parts or "://" in name:
+    odd = "://" in name or CONTROL.search(name) is not None
+    if not path.parts or path.anchor or ".." in path.parts or odd:
         raise ValueError(f"name {name!r}: expected a path inside the data set")
     return name

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from uibe.data.sources import Source
 from uibe.errors import DataError
 
-__all__ = ["read_table"]
+__all__ = ["CONTROL", "read_table"]
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # would break a message, a table or a terminal
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # would break a message, a table or a terminal
 
 
 def read_table(
@@ -59,6 +59,6 @@ def _check_header(path: str, header: Sequence[str], columns: Sequence[str]) -> N
 
 
 def _check_cells(where: str, row: Mapping[str, str], columns: Sequence[str]) -> None:
-    odd = next((name for name in columns if _CONTROL.search(row[name])), None)
+    odd = next((name for name in columns if CONTROL.search(row[name])), None)
     if odd is not None:
         raise DataError(f"{where}: {odd} is {row[odd]!r}, with a control character; take it out")

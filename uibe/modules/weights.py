@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 import pickle
 import re
 import warnings
@@ -62,7 +63,7 @@ def is_library_name(weights: str) -> bool:
         (True, False, False)
     """
     looks_like_path = weights.endswith(_SUFFIXES) or "/" in weights or "\\" in weights
-    return not (looks_like_path or weights.startswith(_PACKAGE) or Path(weights).exists())
+    return not (looks_like_path or weights.startswith(_PACKAGE) or os.path.exists(weights))
 
 
 def read_weights(weights: str) -> Weights:
@@ -181,7 +182,7 @@ def _package_folder(name: str, weights: str) -> Path:
 
 
 def _check_file(path: Path) -> None:
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike pathlib's, also if the name is too long to be one
         raise ConfigError(f"weights {path}: no such file: give an existing {', '.join(_SUFFIXES)} file")
     if not path.name.endswith(_SUFFIXES):
         raise ConfigError(f"weights {path}: expected a {', '.join(_SUFFIXES)} file")
