@@ -15,6 +15,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal, NamedTuple, NoReturn
 
+import torch
+
 from tests.data.groups import FORK
 from uibe.errors import ConfigError, DataError, MismatchError
 
@@ -151,6 +153,7 @@ def _child(kind: Kind, scratch: Path, seed: str, numbers: Sequence[int], log: Pa
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    torch.set_num_threads(1)  # of OpenMP's threads none came through the fork
     with log.open("w", encoding="utf-8") as lines:
         for number in numbers:
             folder = scratch / f"{kind.name}-{number}"

@@ -73,6 +73,10 @@ class ImageFolderDataset(Dataset[ImageSample]):
     def __getitem__(self, i: int) -> ImageSample:
         return {"image": self.transform(self.image(i)), "row": range(len(self))[i]}
 
+    def place(self, i: int) -> str:
+        """The path of image `i`, for messages."""
+        return str(self.root / self.names[i])
+
     def image(self, i: int) -> Image.Image:
         """The decoded RGB image `i`, before the transform.
 

@@ -37,7 +37,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: if there is no such file.
-        MismatchError: if it is damaged, is not such a checkpoint, or contradicts itself.
+        MismatchError: if it is damaged, not such a checkpoint, contradicts itself, or is not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -59,6 +59,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         reason = (str(error).splitlines() or ["incomplete"])[0]
         raise MismatchError(f"{path}: contradicts itself ({reason}); {_instead_of(path)}") from error
+    broken = [name for name, each in checkpoint["state_dict"].items() if not each.isfinite().all()]
+    if broken:
+        raise MismatchError(f"{path}: {', '.join(broken)} not finite, the run diverged; {_instead_of(path)}")
     return dict(checkpoint)
 
 
@@ -69,9 +72,10 @@ def _check(checkpoint: dict[str, Any]) -> None:
         raise TypeError("its record is not one of train.py")
     check_options(options)
     basis = basis_from(checkpoint)
-    if not all(bool(tensor.isfinite().all()) for tensor in basis.state_dict().values()):
-        raise ValueError("its basis is not finite")
-    if isinstance(basis, InterpretableBasis) and not is_rotation(basis.rotation.base):
+    if not isinstance(basis, InterpretableBasis):
+        return
+    base = basis.rotation.base
+    if base.isfinite().all() and not is_rotation(base):  # what is not finite is named below
         raise ValueError("its rotation is none")
 
 
