@@ -23,6 +23,7 @@ from callbacks import (
 from datamodules import FeatureDataModule
 from lightning_modules.checkpoint import hyper_parameters, read_checkpoint
 from lightning_modules.checkpoint_io import AtomicCheckpointIO
+from lightning_modules.configs import check_configs
 from lightning_modules.quiet import quiet
 from lightning_modules.resume import run_to_resume
 from uibe.errors import ConfigError, one_line_errors
@@ -111,6 +112,7 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.argv[1:] = given  # Lightning's launcher starts the other processes from here
     quiet()
     with one_line_errors(debug="--debug" in given):
+        check_configs(given)
         TrainCLI(
             LightningModule,
             FeatureDataModule,

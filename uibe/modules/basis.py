@@ -19,6 +19,7 @@ from uibe.functional.moments import Moments, covariance
 from uibe.functional.orthogonal import RotationMap, nearest_rotation, orthogonality_error, random_rotation
 from uibe.modules.rotation import STARTS, Rotation, Start
 from uibe.modules.standardizer import Standardization, Standardizer
+from uibe.modules.weights import hash_state
 
 __all__ = ["InterpretableBasis"]
 
@@ -191,10 +192,11 @@ class InterpretableBasis(nn.Module):
             "log_margin": self.log_margin.detach(),
         }
         partial = path.with_name(path.name + ".partial")
-        described = {**self._describe(), **(metadata or {})}
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+        described = {**self._describe(), **(metadata or {}), "tensors_sha256": _hash(tensors)}
         partial.touch()  # with the user's own mode, which the writer would restrict
         mode = partial.stat().st_mode
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, partial, described)
+        save_file(tensors, partial, described)
         partial.chmod(mode)
         partial.replace(path)
 
@@ -223,12 +225,15 @@ class InterpretableBasis(nn.Module):
         tensors, metadata = _read(Path(path))
         try:
             return cls._restore(tensors, metadata)
-        except (KeyError, RuntimeError) as error:
-            raise MismatchError(f"{path}: contradicts itself ({error}); export the basis again") from error
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise MismatchError(f"{path}: contradicts itself ({reason}); export the basis again") from error
 
     @classmethod
     def _restore(cls, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Self:
         kind, rotation_map = metadata["standardization"], metadata["rotation_map"]
+        if metadata.get("tensors_sha256", _hash(tensors)) != _hash(tensors):  # the first files had none
+            raise ValueError("its tensors do not have the SHA-256 that it states")
         basis = cls(len(tensors["thresholds"]), kind, rotation_map)
         with torch.no_grad():
             basis.log_margin.copy_(tensors["log_margin"])
@@ -238,6 +243,10 @@ class InterpretableBasis(nn.Module):
             basis.rotation.start_from(tensors["rotation"])
         basis.start_thresholds(tensors["standardized_thresholds"])
         return basis
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    return hash_state({name: tensors[name] for name in _TENSORS})
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
