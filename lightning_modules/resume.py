@@ -33,8 +33,8 @@ def run_to_resume(options: Mapping[str, Any]) -> Found | None:
     """The newest run with the same options that has a sound checkpoint; None if there is none.
 
     A run is a folder that the logger of `options` writes to, with the `config.yaml` of its command line. Two
-    runs are the same if model, data, seed, dissection and length are. Of a run the newest checkpoint that can
-    be read is taken, `previous.ckpt` if `last.ckpt` is damaged.
+    runs are the same if model, data, seed, dissection and length are; the one of the highest number is the
+    newest. Of a run `last.ckpt` is taken, or the next one that can be read, at last `previous.ckpt`.
 
     Args:
         options: of a command line, as `config.yaml` holds them.
@@ -51,15 +51,20 @@ def run_to_resume(options: Mapping[str, Any]) -> Found | None:
         )
     runs = Path(places["save_dir"]) / (places.get("name") or "")
     wanted = _decisive(options)
-    for checkpoint in sorted(filter(Path.is_file, runs.glob("*/checkpoints/*.ckpt")), key=_age):
+    found = filter(Path.is_file, runs.glob("*/checkpoints/*.ckpt"))
+    for checkpoint in sorted(found, key=_newness, reverse=True):
         folder = checkpoint.parents[1]
         if _alike(_decisive(_options_of(folder)), wanted) and _sound(checkpoint):
             return Found(checkpoint, folder.name)
     return None
 
 
-def _age(path: Path) -> tuple[float, str]:
-    return -path.stat().st_mtime, path.name
+def _newness(path: Path) -> tuple[int, int, float, str]:
+    """Later runs first, and what `RunCheckpoint` calls its last one: clocks may go back, numbers do not."""
+    number = path.parents[1].name.removeprefix("version_")
+    rank = {"previous.ckpt": 0, "last.ckpt": 2}.get(path.name, 1)
+    changed = path.stat().st_mtime if path.exists() else 0.0
+    return int(number) if number.isdecimal() else -1, rank, changed, path.name
 
 
 def _options_of(folder: Path) -> Mapping[str, Any]:
@@ -98,6 +103,6 @@ def _alike(found: object, wanted: object) -> bool:
 def _sound(path: Path) -> bool:
     try:
         read_checkpoint(path)
-    except (ConfigError, MismatchError):
+    except (ConfigError, MismatchError):  # the first if it vanishes just now
         return False
     return True

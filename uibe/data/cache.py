@@ -19,7 +19,7 @@ from uibe.data.cache_checks import ImageChecks
 from uibe.data.cache_folder import DTYPES, META_NAME, CacheKey, Layout, differences, read_meta
 from uibe.data.cache_shards import FeaturesOf, write_stream, write_together
 from uibe.data.indices import checked_indices
-from uibe.data.rows import RowFile, RowFiles
+from uibe.data.rows import RowFile, RowFiles, stamp_of
 from uibe.errors import ConfigError, MismatchError
 
 __all__ = ["CacheKey", "FeatureCache", "fill", "fill_shards"]
@@ -50,6 +50,7 @@ class FeatureCache:
         self._layout = layout
         self._shape = layout.shape
         self._checks = ImageChecks(path, layout)
+        self._stamps = [stamp_of(path / layout.name(shard)) for shard in range(layout.num_shards)]
 
     @classmethod
     def exists(cls, directory: str | Path, key: CacheKey) -> bool:
@@ -86,8 +87,8 @@ class FeatureCache:
     def _files(self) -> RowFiles:
         layout = self._layout
         files = (
-            RowFile(self.path / layout.name(shard), layout.start(shard), layout.image_bytes)
-            for shard in range(layout.num_shards)
+            RowFile(self.path / layout.name(shard), layout.start(shard), layout.image_bytes, stamp)
+            for shard, stamp in enumerate(self._stamps)
         )
         return RowFiles(tuple(files), layout.images_per_shard)
 
@@ -129,7 +130,7 @@ class FeatureCache:
         """Read the images of n rows into n places of what `empty` gave.
 
         Raises:
-            MismatchError: a file is shorter than it was, or damaged.
+            MismatchError: a file is gone, damaged, or was changed since the cache was opened.
         """
         self._files.read_into(room, places, rows)
         self._checks.check(room, places, rows)
@@ -177,7 +178,8 @@ class FeatureCache:
                 self.read_into(room, first, row[None])
         pixels = torch.empty(len(index), self.num_features, dtype=DTYPES[self.dtype])
         for file, chosen, image in self._files.parts(index // area):
-            array = np.load(file.path, mmap_mode="r", allow_pickle=False)
+            with file.opened():
+                array = np.load(file.path, mmap_mode="r", allow_pickle=False)
             flat = np.asarray(array).reshape(-1, self.num_features)
             found = np.take(flat, (image * area + index[chosen] % area).numpy(), axis=0)
             pixels[chosen] = torch.from_numpy(found).view(pixels.dtype)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from uibe.errors import ConfigError, MismatchError
+from uibe.errors import ConfigError, MismatchError, printable
 from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
 from uibe.modules.linear_detectors import LinearDetectors
@@ -135,7 +135,7 @@ def basis_from(checkpoint: dict[str, Any]) -> InterpretableBasis | LinearDetecto
     if is_supervised(checkpoint):
         num_detectors, num_features = tensors["weights"].shape
         basis = LinearDetectors(num_features, num_detectors, kind)
-        basis.names = tuple(checkpoint["uibe"]["concepts"])
+        basis.names = tuple(map(printable, checkpoint["uibe"]["concepts"]))
     else:
         basis = InterpretableBasis(len(tensors["thresholds"]), kind, options["rotation_map"])
     basis.to(tensors["thresholds"].dtype)

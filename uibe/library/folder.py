@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from uibe.errors import ConfigError, MismatchError
+from uibe.errors import ConfigError, MismatchError, printable
 from uibe.library.card import model_card
 from uibe.library.checkpoint import SIZES, check_options
 from uibe.library.labels import Label
@@ -139,7 +139,7 @@ def _label(row: dict[str, Any], number: int) -> Label:
     numbers = all(isinstance(share, int | float) and 0 <= share <= 1 for share in shares)
     if not (named and numbers and row["direction"] == number):
         raise ValueError(f"the entry of direction {number} is not one of a label")
-    return label
+    return label._replace(concept=printable(label.concept), category=printable(label.category))
 
 
 def _json(path: Path) -> dict[str, Any]:

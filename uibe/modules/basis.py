@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,6 +18,7 @@ from uibe.functional.moments import Moments, covariance
 from uibe.functional.orthogonal import RotationMap, nearest_rotation, orthogonality_error, random_rotation
 from uibe.modules.rotation import STARTS, Rotation, Start
 from uibe.modules.standardizer import Standardization, Standardizer
+from uibe.modules.tensor_file import write_tensors
 from uibe.modules.weights import hash_state
 
 __all__ = ["InterpretableBasis"]
@@ -179,6 +179,9 @@ class InterpretableBasis(nn.Module):
         Args:
             path: the file; written under a temporary name first, so that nothing partial is left.
             metadata: strings to keep beside the tensors; `mean`, `sd`, `margin` and the options are added.
+
+        Raises:
+            DataError: if it cannot be written.
         """
         detectors, path = self.detectors(), Path(path)
         tensors = {
@@ -191,14 +194,10 @@ class InterpretableBasis(nn.Module):
             "margin": self.margin.detach(),
             "log_margin": self.log_margin.detach(),
         }
-        partial = path.with_name(path.name + ".partial")
         tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-        described = {**self._describe(), **(metadata or {}), "tensors_sha256": _hash(tensors)}
-        partial.touch()  # with the user's own mode, which the writer would restrict
-        mode = partial.stat().st_mode
-        save_file(tensors, partial, described)
-        partial.chmod(mode)
-        partial.replace(path)
+        write_tensors(
+            path, tensors, {**self._describe(), **(metadata or {}), "tensors_sha256": _hash(tensors)}
+        )
 
     def _describe(self) -> dict[str, str]:
         transform = self.standardizer.transform.double()

@@ -7,13 +7,13 @@ from typing import Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from uibe.errors import ConfigError, MismatchError
+from uibe.errors import ConfigError, MismatchError, printable
 from uibe.functional.detectors import Detectors, check_finite, fold, projection_maps
 from uibe.functional.moments import Moments
 from uibe.modules.standardizer import Standardization, Standardizer
+from uibe.modules.tensor_file import write_tensors
 from uibe.modules.weights import hash_state
 
 __all__ = ["LinearDetectors"]
@@ -110,6 +110,9 @@ class LinearDetectors(nn.Module):
         Args:
             path: the file; written under a temporary name first, so that nothing partial is left.
             metadata: strings to keep beside the tensors; the concepts' names are added.
+
+        Raises:
+            DataError: if it cannot be written.
         """
         detectors, path = self.detectors(), Path(path)
         tensors = {
@@ -128,9 +131,7 @@ class LinearDetectors(nn.Module):
             "concept_names": json.dumps(self.names),
             **(metadata or {}),
         }
-        partial = path.with_name(path.name + ".partial")
-        save_file(tensors, partial, described)
-        partial.replace(path)
+        write_tensors(path, tensors, described)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -165,7 +166,7 @@ class LinearDetectors(nn.Module):
         places |= {name: f"standardizer.{name}" for name in ("mean", "transform")}
         state = {places.get(name, name): tensor for name, tensor in tensors.items()}
         own.load_state_dict({**state, "standardizer.fitted": torch.tensor(True)})
-        own.names = tuple(json.loads(metadata["concept_names"]))
+        own.names = tuple(printable(name) for name in json.loads(metadata["concept_names"]))
         return own
 
 
