@@ -70,7 +70,9 @@ def test_an_epoch_reads_each_block_once_a_pass_and_yields_each_pixel(
     assert found[: len(expected), 0].sort().values.equal(expected.sort().values)
     windows = pixels.windows
     if batch_size <= min(map(len, windows.order(torch.Generator()))):
-        assert pixels.buffer.num_loaded <= passes * windows.num_blocks
+        # what the last window of a pass left may be replaced before the next pass has used it up
+        again = (passes - 1) * windows.blocks_per_window
+        assert pixels.buffer.num_loaded <= passes * windows.num_blocks + again
     if windows.num_windows == 1:
         assert pixels.buffer.num_loaded <= windows.num_blocks
 

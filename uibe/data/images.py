@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, TypedDict
+from typing import BinaryIO, NamedTuple, TypedDict
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -16,11 +16,13 @@ from uibe.errors import DataError
 __all__ = [
     "ImageFolderDataset",
     "ImageSample",
+    "ReadImages",
     "as_rgb",
     "content_fingerprint",
     "decode_mask",
     "decode_rgb",
     "image_fingerprint",
+    "read_images",
     "read_rgb",
 ]
 
@@ -30,6 +32,7 @@ _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _MAX_PIXELS = 89_478_485  # where Pillow begins to warn: a quarter of a gigabyte in RGB
 # whose colours are stored as they are; of the last two only black
 _MASK_MODES = ("RGB", "RGBA", "P", "L", "1")
+_ADVICE = "restore the file or remove its entry"
 
 
 class ImageSample(TypedDict):
@@ -37,6 +40,18 @@ class ImageSample(TypedDict):
 
     image: Tensor
     row: int
+
+
+class ReadImages(NamedTuple):
+    """Files of images that a user named.
+
+    Attributes:
+        read: RGB images, upright, by file.
+        failed: why the others could not be read.
+    """
+
+    read: dict[str, Image.Image]
+    failed: dict[str, DataError]
 
 
 class ImageFolderDataset(Dataset[ImageSample]):
@@ -86,7 +101,7 @@ class ImageFolderDataset(Dataset[ImageSample]):
         return read_rgb(self.root / self.names[i])
 
 
-def read_rgb(path: Path, where: str = "", upright: bool = False) -> Image.Image:
+def read_rgb(path: Path, where: str = "", upright: bool = False, advice: str = _ADVICE) -> Image.Image:
     """Decode a whole image file of any colour mode as RGB and close it.
 
     Args:
@@ -94,15 +109,41 @@ def read_rgb(path: Path, where: str = "", upright: bool = False) -> Image.Image:
         where: place that refers to the file, named in the message.
         upright: whether to turn it as its EXIF data says; else its stored pixels are taken as they are,
             as masks of data sets are.
+        advice: what to do, the message's end.
 
     Raises:
         DataError: the file is missing, truncated, no image, of more than 89,478,485 pixels, or of values that
             have no white.
     """
-    return decode_rgb(path, str(path), where, upright)
+    return decode_rgb(path, str(path), where, upright, advice)
 
 
-def decode_rgb(file: Path | BinaryIO, place: str, where: str = "", upright: bool = False) -> Image.Image:
+def read_images(files: Iterable[str], where: str) -> ReadImages:
+    """Decode images, upright; one that cannot be read does not lose the others.
+
+    Args:
+        files: one or more.
+        where: option that names them.
+
+    Raises:
+        DataError: none of them can be read.
+    """
+    found = ReadImages({}, {})
+    for file in dict.fromkeys(files):
+        try:
+            found.read[file] = read_rgb(
+                Path(file), where, upright=True, advice="give a file that is an image"
+            )
+        except DataError as error:
+            found.failed[file] = error
+    if not found.read:
+        raise DataError("; ".join(map(str, found.failed.values())))
+    return found
+
+
+def decode_rgb(
+    file: Path | BinaryIO, place: str, where: str = "", upright: bool = False, advice: str = _ADVICE
+) -> Image.Image:
     """Decode an image file that is on the disk or in memory, as `read_rgb`.
 
     Args:
@@ -110,11 +151,12 @@ def decode_rgb(file: Path | BinaryIO, place: str, where: str = "", upright: bool
         place: what the message calls it.
         where: place that refers to it.
         upright: as in `read_rgb`.
+        advice: likewise.
 
     Raises:
         DataError: the file is missing, truncated or no image.
     """
-    return _decoded(file, place, where, partial(_rgb, upright=upright))
+    return _decoded(file, place, where, partial(_rgb, upright=upright), advice)
 
 
 def as_rgb(image: Image.Image, place: str) -> Image.Image:
@@ -160,7 +202,11 @@ def decode_mask(file: Path | BinaryIO, place: str, where: str = "") -> Image.Ima
 
 
 def _decoded(
-    file: Path | BinaryIO, place: str, where: str, convert: Callable[[Image.Image], Image.Image]
+    file: Path | BinaryIO,
+    place: str,
+    where: str,
+    convert: Callable[[Image.Image], Image.Image],
+    advice: str = _ADVICE,
 ) -> Image.Image:
     try:
         if isinstance(file, Path) and file.exists() and not file.is_file():
@@ -176,7 +222,7 @@ def _decoded(
             "no such file" if isinstance(error, FileNotFoundError) else f"cannot be decoded ({_said(error)})"
         )
         origin = f" (from {where})" if where else ""
-        raise DataError(f"{place}{origin}: {reason}; restore the file or remove its entry") from error
+        raise DataError(f"{place}{origin}: {reason}; {advice}") from error
 
 
 def _rgb(image: Image.Image, upright: bool = False) -> Image.Image:
