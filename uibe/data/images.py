@@ -27,12 +27,12 @@ __all__ = [
 ]
 
 _EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-_ADVICE = "restore the file or remove its entry"
 # of these extensions: among Pillow's others is one that starts a PostScript interpreter
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _MAX_PIXELS = 89_478_485  # where Pillow begins to warn: a quarter of a gigabyte in RGB
 # whose colours are stored as they are; of the last two only black
 _MASK_MODES = ("RGB", "RGBA", "P", "L", "1")
+_ADVICE = "restore the file or remove its entry"
 
 
 class ImageSample(TypedDict):
