@@ -1,7 +1,6 @@
 """Finding the run that a command line belongs to."""
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,6 @@ __all__ = ["Found", "run_to_resume"]
 # what decides the result; where caches lie and on how many processes it is learned do not
 _DECISIVE = ("seed_everything", "model", "data", "dissection")
 _LIMITS = ("max_epochs", "max_steps", "limit_train_batches", "precision", "gradient_clip_val")
-_MANY = 100_000  # values, more than any config has
 _PLACES = ("cache_dir", "num_workers", "shuffle_megabytes", "batch_size")
 
 
@@ -52,9 +50,11 @@ def run_to_resume(options: Mapping[str, Any]) -> Found | None:
             "--resume auto: looks below the logger's save_dir; give the trainer a logger with one"
         )
     runs = Path(places["save_dir"]) / (places.get("name") or "")
-    for checkpoint in sorted(runs.glob("*/checkpoints/*.ckpt"), key=_newness, reverse=True):
+    wanted = _decisive(options)
+    found = filter(Path.is_file, runs.glob("*/checkpoints/*.ckpt"))
+    for checkpoint in sorted(found, key=_newness, reverse=True):
         folder = checkpoint.parents[1]
-        if _decisive(_options_of(folder)) == _decisive(options) and _sound(checkpoint):
+        if _alike(_decisive(_options_of(folder)), wanted) and _sound(checkpoint):
             return Found(checkpoint, folder.name)
     return None
 
@@ -67,41 +67,37 @@ def _newness(path: Path) -> tuple[int, int, float, str]:
     return int(number) if number.isdecimal() else -1, rank, changed, path.name
 
 
-def _values(tree: object) -> Iterator[object]:
-    """All values of nested maps and lists, as often as they are reached."""
-    yield tree
-    for inner in tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, list) else ():
-        yield from _values(inner)
-
-
 def _options_of(folder: Path) -> Mapping[str, Any]:
     try:
         read = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        # aliases can make a few lines huge, or contain themselves
-        if sum(1 for _ in islice(_values(read), _MANY)) == _MANY:
-            return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
-    return _map(read)
+    return read if isinstance(read, Mapping) else {}
 
 
 def _decisive(options: Mapping[str, Any]) -> dict[str, Any]:
-    chosen = {name: options.get(name) for name in _DECISIVE}
-    trainer, data = _map(options.get("trainer")), dict(_map(chosen["data"]))
-    arguments = _map(data.get("init_args"))
-    data["init_args"] = {name: value for name, value in arguments.items() if name not in _PLACES}
+    data, trainer = _part(options, "data"), _part(options, "trainer")
+    arguments = {name: value for name, value in _part(data, "init_args").items() if name not in _PLACES}
     limits = {name: trainer.get(name) for name in _LIMITS}
-    return _without_nulls({**chosen, "data": data, "trainer": limits})
+    chosen = {name: options.get(name) for name in _DECISIVE}
+    return {**chosen, "data": {**data, "init_args": arguments}, "trainer": limits}
 
 
-def _map(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _part(options: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Nested options; none if a file that was tampered with has something else there."""
+    part = options.get(name)
+    return part if isinstance(part, Mapping) else {}
 
 
-def _without_nulls(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options less those that are null, which a dump may leave out."""
-    kept = ((name, value) for name, value in options.items() if value is not None)
-    return {name: _without_nulls(value) if isinstance(value, Mapping) else value for name, value in kept}
+def _alike(found: object, wanted: object) -> bool:
+    """Whether options are the same, less those that are null, which a dump may leave out.
+
+    What was found is looked into only as far as it agrees: aliases can make it endless.
+    """
+    if not (isinstance(found, Mapping) and isinstance(wanted, Mapping)):
+        return found == wanted
+    given = [name for each in (wanted, found) for name, value in each.items() if value is not None]
+    return all(_alike(found.get(name), wanted.get(name)) for name in given)
 
 
 def _sound(path: Path) -> bool:
