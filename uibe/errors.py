@@ -5,16 +5,16 @@ as one line and exits with a non-zero code. So it does for what the machine may 
 errors of the operating system, lack of memory, and worker processes that are killed.
 """
 
+import re
 import sys
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["ConfigError", "DataError", "MismatchError", "one_line_errors", "printable"]
+__all__ = ["CONTROL", "ConfigError", "DataError", "MismatchError", "one_line_errors", "printable"]
 
-# control characters, halves of characters, ends of lines; those that turn the direction of writing
-_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# control characters, ends of lines, halves of characters, and what turns the direction of writing
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+"""What would break a message, a table or a terminal."""
 
 
 class ConfigError(ValueError):
@@ -62,11 +62,7 @@ def printable(text: str) -> str:
         >>> printable("red\x1b[2J\n"), printable("naïve 猫")
         ('red\\x1b[2J\\n', 'naïve 猫')
     """
-    return "".join(ascii(each)[1:-1] if _steers(each) else each for each in text)
-
-
-def _steers(character: str) -> bool:
-    return unicodedata.category(character) in _UNPRINTABLE or character in _TURNING
+    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _ours(error: BaseException | None) -> BaseException | None:

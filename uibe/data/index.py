@@ -11,7 +11,7 @@ from torch import Tensor
 
 from uibe.data.sources import FolderSource, Source
 from uibe.data.tables import read_table
-from uibe.errors import ConfigError, DataError, printable
+from uibe.errors import ConfigError, DataError
 
 __all__ = ["BrodenIndex", "BrodenRow", "Cell", "LabelTable"]
 
@@ -159,8 +159,6 @@ def _read_categories(source: Source) -> tuple[str, ...]:
     for where, _, row in read_table(source, "category.csv", ["name"]):
         if not row["name"] or row["name"] in names:
             raise DataError(f"{where}: category name {row['name']!r} is empty or repeated; name each once")
-        if row["name"] != printable(row["name"]):
-            raise DataError(f"{where}: category name {row['name']!r} has control characters; rename it")
         names.append(row["name"])
     if not names:
         raise DataError(
@@ -187,7 +185,7 @@ def _read_labels(source: Source, known: Sequence[str], selected: Sequence[str]) 
         number = _positive(where, "number", row["number"])
         if number > _MAX_NUMBER or number in owners:
             raise DataError(f"{where}: label number {number} is repeated or above {_MAX_NUMBER}")
-        owners[number] = (printable(row["name"]), _main_category(where, row["category"], known))
+        owners[number] = (row["name"], _main_category(where, row["category"], known))
     kept = sorted(number for number, (_, owner) in owners.items() if owner in selected)
     if not kept:
         raise DataError(

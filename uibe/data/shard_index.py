@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from uibe.data.tables import CONTROL
-from uibe.errors import DataError, MismatchError
+from uibe.errors import CONTROL, DataError, MismatchError
 
 __all__ = ["DIGESTS", "FORMAT", "INDEX_NAME", "TABLES", "Member", "ShardIndex", "sealed"]
 

@@ -2,15 +2,12 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from uibe.data.sources import Source
-from uibe.errors import DataError
+from uibe.errors import CONTROL, DataError
 
-__all__ = ["CONTROL", "read_table"]
-
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # would break a message, a table or a terminal
+__all__ = ["read_table"]
 
 
 def read_table(
