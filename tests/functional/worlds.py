@@ -24,6 +24,8 @@ PATIENCE = 20  # seconds to wait for the others before the test fails
 class World:
     """Stands in for `torch.distributed`; each thread is a process."""
 
+    ProcessGroup = str
+
     def __init__(self, size: int) -> None:
         self.size = size
         self.calls: list[str] = []  # of the first process
@@ -45,7 +47,11 @@ class World:
                 raise
 
         with ThreadPoolExecutor(self.size) as pool:
-            return [each.result() for each in [pool.submit(process, rank) for rank in range(self.size)]]
+            running = [pool.submit(process, rank) for rank in range(self.size)]
+            errors = [error for each in running if (error := each.exception())]
+        for error in sorted(errors, key=lambda error: isinstance(error, threading.BrokenBarrierError)):
+            raise error  # the cause, not what it did to the others
+        return [each.result() for each in running]
 
     def is_available(self) -> bool:
         return True
