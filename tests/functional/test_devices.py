@@ -5,12 +5,13 @@ import torch
 
 from uibe.functional.criteria import pixel_sums
 from uibe.functional.detectors import is_natural
-from uibe.functional.explanation import class_influence, coordinates
+from uibe.functional.explanation import class_influence, coordinates, split_prediction
 from uibe.functional.fused import fused_loss_sums
 from uibe.functional.label_counts import table_scratch
 from uibe.functional.losses import loss_sums
 from uibe.functional.moments import pixel_moments
 from uibe.functional.orthogonal import nearest_rotation, orthogonality_error, rotation
+from uibe.functional.places import divided
 from uibe.functional.tally import empty_tally
 
 META = torch.device("meta")
@@ -70,11 +71,22 @@ def test_coordinates_move_to_a_device() -> None:
 
 def test_influence_is_summed_in_the_type_of_the_basis() -> None:
     # 2 ** 25 + 3 is no number of float32
-    weights = torch.tensor([2.0**25, 1, 1, 1])
+    weights, features = torch.tensor([2.0**25, 1, 1, 1]), torch.zeros(1, 1, 2, 2)
     basis = coordinates(torch.eye(1), torch.zeros(1))
-    found = class_influence(
-        lambda x: (x.flatten(1) * weights).sum(1)[:, None], torch.zeros(1, 1, 2, 2), basis, 1
-    )
+    found = class_influence(lambda x: (x.flatten(1) * weights).sum(1)[:, None], features, basis, 1)
     assert found.tolist() == [[2.0**25 + 3]]
     meta = class_influence(lambda x: x.mean((2, 3)), features.to(META), basis.to(META), num_classes=1)
     assert meta.device == META
+
+
+def test_the_parts_of_a_prediction_are_float64_while_the_head_works_in_its_own_type() -> None:
+    weight, features = torch.tensor([[1.0], [2.0]]), torch.ones(1, 2, 1, 1)
+    basis = coordinates(torch.eye(2), torch.zeros(2))
+    found = split_prediction(lambda x: x.mean((2, 3)) @ weight, features, [0], basis)
+    assert [each.dtype for each in found] == [torch.float64] * 4 + [torch.float32]
+    assert found.contributions.tolist() == [[[1.0, 2.0]]]
+
+
+def test_positions_are_divided_on_any_device() -> None:
+    for part in divided(torch.arange(6, device=META), width=4):
+        assert (part.device, part.dtype) == (META, torch.int64)
