@@ -119,6 +119,7 @@ def main(args: Sequence[str] | None = None) -> None:
             auto_configure_optimizers=False,
             seed_everything_default=0,
             save_config_kwargs={"overwrite": True},
+            parser_kwargs={"allow_abbrev": False},
             trainer_defaults={
                 "max_epochs": 6,
                 "devices": 1,

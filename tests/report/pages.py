@@ -13,6 +13,7 @@ from uibe.report.document import comparison_section
 from uibe.report.examples import Examples
 from uibe.report.page import render_page
 from uibe.report.pictures import write_pictures
+from uibe.report.titles import set_title
 
 CATEGORIES = ("color", "object", "part")
 HOSTILE = (
@@ -31,7 +32,7 @@ def document(number: int, names: Sequence[str] = (), sprites: Sequence[str] = ()
     named = [*names, *(f"label {i}" for i in range(len(names), number))]
     categories = [*names[: len(CATEGORIES)], *CATEGORIES[len(names) :]] if names else list(CATEGORIES)
     scores = {
-        key: Interval(value, value - 1, value + 1)._asdict()
+        key: Interval(value, value - 1, value + 1, value - 0.5)._asdict()
         for key, value in {"S1": 12.5, "S2": 3.25, "interpretable": 9, "unique": 5}.items()
     }
     curve = {"xi": [0.0, 0.5, 1.0], "detectors": [number, 3, 0], "labels": [5, 2, 0]}
@@ -39,12 +40,21 @@ def document(number: int, names: Sequence[str] = (), sprites: Sequence[str] = ()
         "about": {
             "backbone": named[0],
             "layer": named[-1],
+            "quantile": 0.005,
             "train_images": 1234,
             "val_images": 567,
             "facts": {"checkpoint": named[0], "epoch": "3"},
         },
         "scores": [
-            {"name": name, "detectors": number, "firing_rate": 0.05, "scores": scores, "curves": curve}
+            {
+                "name": name,
+                "title": set_title(name, 0.005).name,
+                "meaning": set_title(name, 0.005).meaning or name,
+                "detectors": number,
+                "firing_rate": 0.05,
+                "scores": scores,
+                "curves": curve,
+            }
             for name in ("learned", named[0])
         ],
         "categories": [{"name": name, "detectors": number // 3, "scores": scores} for name in categories],
@@ -54,10 +64,11 @@ def document(number: int, names: Sequence[str] = (), sprites: Sequence[str] = ()
                 "number": i,
                 "label": named[i],
                 "category": categories[i % 3],
-                "iou_val": Interval(0.9 - i / (2 * number), 0.01, 0.95)._asdict(),
+                "iou_val": Interval(0.9 - i / (2 * number), 0.01, 0.95, 0.5)._asdict(),
                 "iou_train": i / number,
                 "interpretable": i % 4 != 0,
                 "firing_rate": ((7 * i) % number + 1) / (10 * number),
+                "fires_widely": i % 7 == 3,
                 "threshold": 1.5,
                 "fires_in_val": i % 5 != 0,
                 "images": [f"{named[i]}.jpg", "b.jpg"],

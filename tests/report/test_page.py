@@ -39,7 +39,7 @@ def test_512_detectors_take_less_than_60_megabytes(tmp_path: Path) -> None:
 
 
 def test_scores_are_those_of_the_dissection() -> None:
-    (scored,) = scores_document({"learned": RESULT}, {"learned": REPLICATES})
+    (scored,) = scores_document({"learned": RESULT}, {"learned": REPLICATES}, 0.005)
     assert scored["scores"]["S1"] == interval(REPLICATES.sum(1))._asdict()
     assert scored["scores"]["S2"]["value"] == pytest.approx(0.65)
     assert scored["curves"]["detectors"][20] == 2
@@ -53,13 +53,20 @@ def test_category_without_detectors_has_scores_of_zero() -> None:
     alone = RESULT._replace(category_names=("object", "part", "scene"))
     empty = category_scores_document(alone, REPLICATES)[2]
     assert empty["detectors"] == 0
-    assert empty["scores"]["S1"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert empty["scores"]["S1"] == {"value": 0.0, "low": 0.0, "high": 0.0, "corrected": 0.0}
 
 
 def test_detectors_hold_what_is_known_of_them() -> None:
     classes = affected_classes(torch.tensor([[0.1, 0.0, -3.0], [-0.2, 1.0, 2.0]]), None, count=1)
     found = detectors_document(
-        RESULT, REPLICATES, ["sky", "road", "leg"], [True, False, True], [["a"], ["b"], ["c"]], "xyz", classes
+        RESULT,
+        REPLICATES,
+        ["sky", "road", "leg"],
+        [True, False, True],
+        [["a"], ["b"], ["c"]],
+        "xyz",
+        0.005,
+        classes,
     )
     assert [each["label"] for each in found] == ["sky", "leg", "leg"]
     assert [each["category"] for each in found] == ["object", "part", "part"]

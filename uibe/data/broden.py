@@ -123,6 +123,10 @@ class BrodenDataset(Dataset[BrodenSample]):
             raise TypeError("samples need a transform: give BrodenDataset one, or use labels(i) and image(i)")
         return {"image": self.transform(self.image(i)), "labels": self.labels(i), "row": self.rows[i]}
 
+    def place(self, i: int) -> str:
+        """The path or URL of image `i`, for messages."""
+        return self.index.source.place(f"images/{self.index.rows[self.rows[i]].image}")
+
     def image(self, i: int) -> Image.Image:
         """The decoded RGB image `i`, before the transform.
 

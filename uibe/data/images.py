@@ -4,9 +4,9 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO, TypedDict
+from typing import BinaryIO, NamedTuple, TypedDict
 
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -16,15 +16,19 @@ from uibe.errors import DataError
 __all__ = [
     "ImageFolderDataset",
     "ImageSample",
+    "ReadImages",
+    "as_rgb",
     "content_fingerprint",
     "decode_rgb",
     "image_fingerprint",
+    "read_images",
     "read_rgb",
 ]
 
 _EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 # What Pillow's decoders raise on damaged files: its documentation promises only OSError.
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+_ADVICE = "restore the file or remove its entry"
 
 
 class ImageSample(TypedDict):
@@ -32,6 +36,18 @@ class ImageSample(TypedDict):
 
     image: Tensor
     row: int
+
+
+class ReadImages(NamedTuple):
+    """Files of images that a user named.
+
+    Attributes:
+        read: RGB images, upright, by file.
+        failed: why the others could not be read.
+    """
+
+    read: dict[str, Image.Image]
+    failed: dict[str, DataError]
 
 
 class ImageFolderDataset(Dataset[ImageSample]):
@@ -68,6 +84,10 @@ class ImageFolderDataset(Dataset[ImageSample]):
     def __getitem__(self, i: int) -> ImageSample:
         return {"image": self.transform(self.image(i)), "row": range(len(self))[i]}
 
+    def place(self, i: int) -> str:
+        """The path of image `i`, for messages."""
+        return str(self.root / self.names[i])
+
     def image(self, i: int) -> Image.Image:
         """The decoded RGB image `i`, before the transform.
 
@@ -77,39 +97,111 @@ class ImageFolderDataset(Dataset[ImageSample]):
         return read_rgb(self.root / self.names[i])
 
 
-def read_rgb(path: Path, where: str = "") -> Image.Image:
+def read_rgb(path: Path, where: str = "", upright: bool = False, advice: str = _ADVICE) -> Image.Image:
     """Decode a whole image file of any colour mode as RGB and close it.
 
     Args:
-        path: image file; its stored pixels are taken as they are (no EXIF rotation).
+        path: image file.
         where: place that refers to the file, named in the message.
+        upright: whether to turn it as its EXIF data says; else its stored pixels are taken as they are,
+            as masks of data sets are.
+        advice: what to do, the message's end.
 
     Raises:
         DataError: the file is missing, truncated or no image.
     """
-    return decode_rgb(path, str(path), where)
+    return decode_rgb(path, str(path), where, upright, advice)
 
 
-def decode_rgb(file: Path | BinaryIO, place: str, where: str = "") -> Image.Image:
+def read_images(files: Iterable[str], where: str) -> ReadImages:
+    """Decode images, upright; one that cannot be read does not lose the others.
+
+    Args:
+        files: one or more.
+        where: option that names them.
+
+    Raises:
+        DataError: none of them can be read.
+    """
+    found = ReadImages({}, {})
+    for file in dict.fromkeys(files):
+        try:
+            found.read[file] = read_rgb(
+                Path(file), where, upright=True, advice="give a file that is an image"
+            )
+        except DataError as error:
+            found.failed[file] = error
+    if not found.read:
+        raise DataError("; ".join(map(str, found.failed.values())))
+    return found
+
+
+def decode_rgb(
+    file: Path | BinaryIO, place: str, where: str = "", upright: bool = False, advice: str = _ADVICE
+) -> Image.Image:
     """Decode an image file that is on the disk or in memory, as `read_rgb`.
 
     Args:
         file: path or binary stream.
         place: what the message calls it.
         where: place that refers to it.
+        upright: as in `read_rgb`.
+        advice: likewise.
 
     Raises:
         DataError: the file is missing, truncated or no image.
     """
+    origin = f" (from {where})" if where else ""
     try:
         with Image.open(file) as image:
-            # Pillow warns when it drops the palette's transparency by itself.
-            clear = image.convert("RGBA") if "transparency" in image.info else image
-            return clear.convert("RGB")
+            return _rgb(image, upright)
     except _DAMAGE as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be decoded ({error})"
-        origin = f" (from {where})" if where else ""
-        raise DataError(f"{place}{origin}: {reason}; restore the file or remove its entry") from error
+        raise DataError(f"{place}{origin}: {reason}; {advice}") from error
+
+
+def as_rgb(image: Image.Image, place: str) -> Image.Image:
+    """A picture of any colour mode as RGB, upright as its EXIF data says.
+
+    Args:
+        image: 16-bit grey is scaled to 8 bits; transparency is dropped.
+        place: what the message calls it.
+
+    Raises:
+        DataError: it is truncated, closed or empty, or its values have no known range.
+
+    Example:
+        >>> as_rgb(Image.new("CMYK", (2, 3)), "image").getpixel((0, 0))
+        (255, 255, 255)
+    """
+    if 0 in image.size:
+        raise DataError(f"{place}: expected at least one pixel, got {image.width} x {image.height}")
+    if image.mode in ("I", "F"):
+        raise DataError(
+            f"{place}: mode {image.mode!r} has no range; expected 8 bits a channel: scale it to 0..255, "
+            'then convert it to "L"'
+        )
+    try:
+        return _rgb(image, upright=True)
+    except _DAMAGE as error:
+        raise DataError(f"{place}: cannot be decoded ({error}); open the image again") from error
+
+
+def _rgb(image: Image.Image, upright: bool) -> Image.Image:
+    turned = _turned(image) if upright else image
+    if turned.mode.startswith("I;16"):
+        # Pillow would cut the values off at 255
+        turned = turned.convert("I").point([value // 257 for value in range(65536)], "L")
+    # Pillow warns when it drops the palette's transparency by itself
+    clear = turned.convert("RGBA") if "transparency" in turned.info else turned
+    return clear.convert("RGB")
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except _DAMAGE:  # damaged EXIF data, which says nothing; damaged pixels are found when they are read
+        return image
 
 
 def content_fingerprint(root: Path, names: Iterable[str]) -> str:

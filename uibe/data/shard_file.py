@@ -14,7 +14,20 @@ from torch import Tensor
 from uibe.data.cache_folder import DTYPES, Layout
 from uibe.errors import DataError
 
-__all__ = ["FeatureStream", "disk_errors", "write_shard"]
+__all__ = ["FeatureStream", "UnstorableError", "disk_errors", "write_shard"]
+
+
+class UnstorableError(DataError):
+    """A value is not finite, or beyond what the file's type holds.
+
+    Args:
+        message: names row and channel.
+        row: of the image.
+    """
+
+    def __init__(self, message: str, row: int) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 @contextlib.contextmanager
@@ -182,14 +195,15 @@ def _stored(features: Tensor, path: Path, layout: Layout, row: int) -> memoryvie
     return data
 
 
-def _unstorable(features: Tensor, path: Path, dtype: torch.dtype, first: int) -> DataError:
+def _unstorable(features: Tensor, path: Path, dtype: torch.dtype, first: int) -> UnstorableError:
     bad = ~torch.isfinite(features)
-    remedy = "check the image and the weights" if bad.any() else 'use dtype "float32"'
+    remedy = "check the image and the weights" if bad.any() else 'use dtype "float32" (data.cache_dtype)'
     if not bad.any():
         bad = ~torch.isfinite(features.to(dtype))
     row, channel, y, x = bad.nonzero()[0].tolist()
     value = float(features[row, channel, y, x])
-    return DataError(
+    return UnstorableError(
         f"{path}: image row {first + row}, channel {channel} has the value {value:g}, "
-        f"which {dtype} cannot store: {remedy}"
+        f"which {dtype} cannot store: {remedy}",
+        first + row,
     )

@@ -32,7 +32,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: if there is no such file.
-        MismatchError: if it is damaged, or is not such a checkpoint.
+        MismatchError: if it is damaged or not such a checkpoint, or holds numbers that are not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -47,6 +47,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise MismatchError(f"{path}: not a checkpoint of this project; give one that train.py wrote")
     if recorded["format"] > CHECKPOINT_FORMAT:
         raise MismatchError(f"{path}: format {recorded['format']} is newer than this version's; update uibe")
+    broken = [name for name, each in checkpoint.get("state_dict", {}).items() if not each.isfinite().all()]
+    if broken:
+        raise MismatchError(f"{path}: {', '.join(broken)} not finite, the run diverged; {_instead_of(path)}")
     return dict(checkpoint)
 
 

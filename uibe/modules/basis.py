@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uibe.errors import ConfigError, MismatchError
-from uibe.functional.detectors import Detectors, fold, logits, projection_maps
+from uibe.functional.detectors import Detectors, check_finite, fold, logits, projection_maps
 from uibe.functional.fused import tangent_logits
 from uibe.functional.moments import Moments, covariance
 from uibe.functional.orthogonal import RotationMap, nearest_rotation, orthogonality_error, random_rotation
@@ -63,7 +63,7 @@ class InterpretableBasis(nn.Module):
         margin: float = 1.0,
     ) -> None:
         super().__init__()
-        if margin <= 0:
+        if not 0 < margin < math.inf:
             raise ConfigError(f"margin: expected a positive number, got {margin}")
         self.standardizer = Standardizer(num_features, standardization)
         self.rotation = Rotation(num_features, rotation_map)
@@ -218,7 +218,7 @@ class InterpretableBasis(nn.Module):
 
         Raises:
             ConfigError: if there is no such file.
-            MismatchError: if the file is not such a basis or is damaged.
+            MismatchError: if the file is not such a basis, is damaged, or holds numbers that are not finite.
         """
         tensors, metadata = _read(Path(path))
         try:
@@ -246,8 +246,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
             metadata = _checked(file.metadata() or {})
-            return {name: file.get_tensor(name) for name in _TENSORS}, metadata
-    except (SafetensorError, KeyError) as error:
+            return {name: check_finite(name, file.get_tensor(name)) for name in _TENSORS}, metadata
+    except (SafetensorError, KeyError, ValueError) as error:
         raise MismatchError(f"{path}: expected a basis written by `evaluate.py export`: {error}") from error
 
 

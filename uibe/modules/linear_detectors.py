@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from uibe.errors import ConfigError, MismatchError
-from uibe.functional.detectors import Detectors, fold, projection_maps
+from uibe.functional.detectors import Detectors, check_finite, fold, projection_maps
 from uibe.functional.moments import Moments
 from uibe.modules.standardizer import Standardization, Standardizer
 
@@ -138,7 +138,8 @@ class LinearDetectors(nn.Module):
             raise ConfigError(f"{path}: no such file; expected detectors written by `evaluate.py export`")
         try:
             with safe_open(path, "pt") as file:
-                metadata, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in _STORED}
+                metadata = file.metadata() or {}
+                tensors = {name: check_finite(name, file.get_tensor(name)) for name in _STORED}
             return cls._restore(tensors, metadata)
         except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
             raise MismatchError(f"{path}: expected supervised detectors of this version: {error}") from error
