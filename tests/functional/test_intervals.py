@@ -43,7 +43,7 @@ def test_iou_of_an_empty_union_is_zero() -> None:
 
 
 def test_one_replicate_is_enough() -> None:
-    assert interval(torch.tensor([4.0, 5.0])) == (4.0, 3.0, 3.0)
+    assert interval(torch.tensor([4.0, 5.0])) == (4.0, 3.0, 3.0, 3.0)
 
 
 def test_no_detectors_score_nothing() -> None:
