@@ -152,6 +152,17 @@ def test_other_types_are_counted_from_the_pixels() -> None:
     assert found.tolist() == reference.mask_counts(maps, thresholds, [0] * num, labels)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_masks_so_large_that_labels_are_summed_in_float64_are_counted(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = [random_labels(generator, (257, 257))]
+    [table] = label_counts(labels)
+    maps, thresholds = torch.randn(3, 5, 5, generator=generator).to(dtype), torch.zeros(3, dtype=dtype)
+    assert table.table.dtype == torch.float64
+    found = mask_counts(maps, thresholds, torch.zeros(3, dtype=torch.int64), table)
+    assert found.tolist() == reference.mask_counts(maps, thresholds, [0] * 3, labels)
+
+
 @pytest.mark.parametrize(
     ("source", "target"), [((7, 7), (112, 112)), ((14, 28), (56, 56)), ((1, 5), (9, 10))]
 )
