@@ -35,3 +35,12 @@ def test_labels_of_other_images_and_unknown_unions_are_refused() -> None:
         ValueError, match=r"^expected union to be one of annotated, netdissect-lite, got 'all'$"
     ):
         image_counts(maps, thresholds, table, categories, concepts, "all")  # type: ignore[arg-type]
+
+
+def test_a_map_with_nan_is_refused() -> None:
+    maps, thresholds, labels = random_case(0, images=1)
+    maps[0, 1, 0, 0] = torch.nan
+    [table] = label_counts(labels)
+    first = torch.zeros(3, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"^expected finite projections to count masks of, got NaN$"):
+        image_counts(maps, thresholds, table, torch.tensor(CATEGORIES), first)

@@ -94,8 +94,8 @@ def test_prior_thresholds_are_the_optimum_without_directions() -> None:
 
 
 def test_prior_thresholds_by_hand() -> None:
-    # positives 1, 2, 1, 0 and negatives 3, 1, 0, 4; at most two for each positive, none counts as one
-    columns = [[1, 0, 0, 0], [1, 1, 0, -1], [1, -1, -1, -1], [0, 0, 0, 0]]
+    # positives 1, 2, 2, 1, 0 and negatives 3, 1, 3, 0, 4; at most two for each positive, none counts as one
+    columns = [[1, 0, 0, 0, -1], [1, 1, 0, -1, -1], [1, 1, 0, 0, 0], [1, -1, -1, -1, -1], [0, 0, 0, 0, -1]]
     signs = torch.tensor(columns, dtype=torch.int8).T
-    expected = torch.tensor([2 / 1, 1 / 2, 1 / 1, 2 / 1]).log()
+    expected = torch.tensor([2 / 1, 1 / 2, 3 / 2, 1 / 1, 2 / 1]).log()
     torch.testing.assert_close(prior_thresholds(signs, 2), expected)
