@@ -121,7 +121,7 @@ def _collect(folder: Path, console: Console) -> None:
     if documents:
         write_csv(folder / "table.csv", matrix_rows(documents))
         write_text(folder / "table.md", matrix_markdown(documents))
-        console.print(f"written  {folder / 'table.csv'}, {folder / 'table.md'}")
+        console.print(f"written  {folder / 'table.csv'}, {folder / 'table.md'}", markup=False)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from uibe.data.cache_checks import checks
 from uibe.data.cache_folder import DTYPES, Layout
 from uibe.errors import DataError
 
@@ -158,10 +159,13 @@ def write_shard(folder: Path, path: Path, layout: Layout, shard: int, stream: Fe
             with disk_errors(path, needed):
                 file = stack.enter_context(open(temporary, "wb", buffering=0))
             _write(file, memoryview(layout.header(shard)), path, needed)
-            row = rows.start
+            row, sums = rows.start, b""
             for features in stream.take(len(rows)):
-                _write(file, _stored(features, path, layout, row), path, needed)
+                images = _stored(features, path, layout, row)
+                _write(file, images, path, needed)
+                sums += checks(images, layout.image_bytes, path.name, row)
                 row += len(features)
+            _write(file, memoryview(sums), path, needed)
             with disk_errors(path, needed):
                 os.fsync(file.fileno())
         with disk_errors(path, needed):

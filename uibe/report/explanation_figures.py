@@ -11,8 +11,9 @@ from PIL import Image
 
 from uibe.functional.bilinear import upsample
 from uibe.report.explanation import ClassParts, Part
+from uibe.report.figures import plain
 
-__all__ = ["explanation_figure", "plain", "residual_figure"]
+__all__ = ["explanation_figure", "residual_figure"]
 
 _FOR, _AGAINST, _NEUTRAL = "#0072B2", "#D55E00", "#8A8A8A"
 _SIZE = 288
@@ -31,16 +32,6 @@ _FADING = 0.6
 """Power from a value to its colour's strength: below 1, so that weak maps can be told from none."""
 _ROBUST = 0.98
 """Share of the maps' places within the colour scale: a few peaks would make all else faint."""
-
-
-def plain(text: str) -> str:
-    r"""Text that matplotlib takes literally.
-
-    Example:
-        >>> plain("a $50 note")
-        'a \\$50 note'
-    """
-    return text.replace("$", r"\$")
 
 
 def explanation_figure(image: Image.Image, classes: Sequence[ClassParts], title: str) -> Figure:

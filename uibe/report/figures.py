@@ -11,7 +11,7 @@ from uibe.functional.bilinear import upsample
 from uibe.metrics.dissection import Dissection
 from uibe.report.sprites import faded
 
-__all__ = ["detector_caption", "detector_figure"]
+__all__ = ["detector_caption", "detector_figure", "plain"]
 
 _OUTLINE = "#ffd400"
 _SIZE = 224
@@ -47,8 +47,18 @@ def detector_figure(images: Sequence[Image.Image], maps: Tensor, threshold: floa
             axis.contour(mask, levels=[0.5], colors=_OUTLINE, linewidths=1.5)
         axis.set_axis_off()
     # TensorBoard shows three images a row at half their size
-    figure.suptitle(caption, fontsize=5 * (1 + columns) if columns > 1 else 7, wrap=True)
+    figure.suptitle(plain(caption), fontsize=5 * (1 + columns) if columns > 1 else 7, wrap=True)
     return figure
+
+
+def plain(text: str) -> str:
+    r"""Text that matplotlib takes literally.
+
+    Example:
+        >>> plain("a $50 note")
+        'a \\$50 note'
+    """
+    return text.replace("$", r"\$")
 
 
 def detector_caption(result: Dissection, names: Sequence[str], detector: int) -> str:
