@@ -116,16 +116,10 @@ def test_windows_of_another_set_are_refused(cache: FeatureCache) -> None:
 def test_file_that_was_cut_is_named(tmp_path: Path) -> None:
     cache = fill(tmp_path, CacheKey(dtype="float32"), 4, [torch.ones(4, 3, 2, 2)])
     array = cache.path / "features-00000.npy"
-    content = array.read_bytes()
-    array.write_bytes(content[:-1])
-    with pytest.raises(MismatchError, match=r"features-00000\.npy: shorter than it was"):
-        cache.features([2])  # its checksum, as the last one, is not there
-    array.write_bytes(content)
     assert len(cache.features([2])) == 1
-    array.write_bytes(content[: -4 * 4 - 1])
-    assert len(cache.features([2])) == 1
+    array.write_bytes(array.read_bytes()[:-1])
     with pytest.raises(MismatchError, match=r"features-00000\.npy: shorter than it was"):
-        cache.features([3])
+        cache.features([2])
 
 
 @pytest.fixture(scope="module")
