@@ -1,12 +1,12 @@
 """The report in a real headless Chromium, straight from files."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.report.browsing import DESKTOP, PHONE, Visit, needs_chromium, visiting
 from tests.report.pages import HOSTILE, write_report
@@ -74,8 +74,62 @@ def test_sorting(visit: Visit, by: str, expected: list[int]) -> None:
 def test_best_of_each_label_comes_first(browser: Browser, tmp_path: Path) -> None:
     path = write_report(tmp_path, 6, 1, names=("a", "a", "a", "b", "a", "c"))
     for visit in visiting(browser, path):
-        visit.page.get_by_label("Sort by").select_option(value="lead")
         assert visit.shown() == [0, 3, 5, 1, 2, 4]
+        visit.page.get_by_label("Sort by").select_option(value="iou")
+        assert visit.shown() == list(range(6))
+        visit.page.get_by_role("button", name="Reset").click()
+        expect(visit.page.locator(".card").first).to_have_attribute("data-number", "0")
+        assert visit.shown() == [0, 3, 5, 1, 2, 4]
+
+
+def test_classes_that_a_detector_affects_are_not_searched(visit: Visit) -> None:
+    expect(visit.page.locator("#detector-7 .classes")).to_contain_text("label 7 class")
+    visit.page.get_by_label("Search").fill("class")
+    assert visit.shown() == []
+    expect(visit.page.get_by_role("status")).to_have_text(
+        "No detector matches: change the search or the category, or press Reset."
+    )
+    visit.page.get_by_label("Search").fill("part")
+    expect(visit.page.get_by_role("status")).to_have_text("4 of 12 detectors")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda page: page.get_by_label("Search").press_sequentially("label"),
+        lambda page: page.get_by_label("Category", exact=True).select_option("object"),
+        lambda page: page.get_by_label("Sort by").select_option(value="train"),
+    ],
+    ids=["search", "category", "sort"],
+)
+def test_every_change_leads_to_the_top_of_the_list(
+    browser: Browser, report_page: Path, size: tuple[int, int], change: Callable[[Page], object]
+) -> None:
+    for visit in visiting(browser, report_page, size):
+        visit.page.locator(".card:visible").last.scroll_into_view_if_needed()
+        change(visit.page)
+        first = visit.page.locator(".card:visible").first
+        expect(first).to_be_in_viewport()
+        top, end = visit.page.locator("#controls").evaluate(
+            "bar => [bar.getBoundingClientRect().top, bar.getBoundingClientRect().bottom]"
+        )
+        assert -10 <= top <= 1
+        assert end <= first.evaluate("card => card.getBoundingClientRect().top") <= end + 60
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_link_to_a_detector_that_is_not_there_says_so(
+    browser: Browser, report_page: Path, size: tuple[int, int]
+) -> None:
+    for visit in visiting(browser, report_page, size, anchor="#detector-99"):
+        status = visit.page.get_by_role("status")
+        expect(status).to_have_text("There is no detector 99 on this page.")
+        expect(status).to_be_in_viewport()
+        visit.page.evaluate("location.hash = '#detector-10'")
+        expect(visit.page.locator("#detector-10")).to_be_focused()
+        expect(status).to_have_text("12 detectors")
+        assert visit.complaints == []
 
 
 def test_link_leads_to_its_detector_also_when_it_is_filtered_out(browser: Browser, report_page: Path) -> None:

@@ -28,7 +28,8 @@
       count += wanted;
     }
     const noun = cards.length === 1 ? "detector" : "detectors";
-    shown.textContent = count === cards.length ? `${count} ${noun}` : `${count} of ${cards.length} ${noun}`;
+    if (!count) shown.textContent = "No detector matches: change the search or the category, or press Reset.";
+    else shown.textContent = count === cards.length ? `${count} ${noun}` : `${count} of ${cards.length} ${noun}`;
   }
 
   function order() {
@@ -36,21 +37,38 @@
     list.append(...cards.map((card) => card.node));
   }
 
+  // the bar sticks to the top on a wide screen and scrolls away on a phone: the list begins below it on both
+  function toList() {
+    window.scrollBy(0, shown.getBoundingClientRect().top - form.offsetHeight);
+  }
+
+  function changed() {
+    filter();
+    order();
+    toList();
+  }
+
   // a link must lead to its detector, whatever is filtered out
   function follow() {
-    const target = /^#detector-\d+$/.test(location.hash) && byId(location.hash.slice(1));
-    if (!target) return;
-    if (target.hidden) { query.value = ""; category.value = ""; filter(); }
+    if (!/^#detector-\d+$/.test(location.hash)) return;
+    const target = byId(location.hash.slice(1));
+    if (target?.hidden) { query.value = ""; category.value = ""; }
+    filter(); // also takes back what was said of a detector that is not here
+    if (!target) {
+      shown.textContent = `There is no detector ${location.hash.slice("#detector-".length)} on this page.`;
+      toList();
+      return;
+    }
     target.scrollIntoView({ block: "start" });
     target.focus({ preventScroll: true });
   }
 
   form.hidden = false;
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(() => { filter(); order(); }));
-  query.addEventListener("input", filter);
-  category.addEventListener("change", filter);
-  sort.addEventListener("change", order);
+  form.addEventListener("reset", () => setTimeout(changed));
+  query.addEventListener("input", changed);
+  category.addEventListener("change", changed);
+  sort.addEventListener("change", changed);
   window.addEventListener("hashchange", follow);
   filter(); // a browser keeps the fields' values when it reloads
   order();
