@@ -100,7 +100,7 @@ def report(
         "scores": scores_document(results, iou, protocol.quantile, isinstance(module, SupervisedModule)),
         "categories": category_scores_document(results[primary], iou[primary]),
         "comparison": compared,
-        "detectors": _detectors(results[primary], iou[primary], store, examples, pictures, protocol, classes),
+        "detectors": _detectors(results[primary], iou[primary], store, examples, pictures, classes),
     }
     write_json(folder / "report.json", document)
     write_text(folder / "index.html", render_page(document))
@@ -212,7 +212,6 @@ def _detectors(
     store: FeatureStore,
     examples: Examples,
     pictures: Sequence[str],
-    protocol: EvaluationProtocol,
     classes: Sequence[Sequence[dict[str, Any]]],
 ) -> list[dict[str, Any]]:
     peaks = examples.maps.flatten(2).amax(2)[:, 0].cpu()
@@ -223,7 +222,6 @@ def _detectors(
         fires=(peaks > result.thresholds).tolist(),
         images=[[_name(store, place) for place in places] for places in examples.positions.tolist()],
         sprites=pictures,
-        quantile=protocol.quantile,
         classes=classes,
     )
 

@@ -65,7 +65,6 @@ def test_detectors_hold_what_is_known_of_them() -> None:
         [True, False, True],
         [["a"], ["b"], ["c"]],
         "xyz",
-        0.005,
         classes,
     )
     assert [each["label"] for each in found] == ["sky", "leg", "leg"]

@@ -1,5 +1,6 @@
 """A page of unusual reports: one detector, none interpretable, no comparison, rows of any basis."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tests.report.pages import HOSTILE, compare_document, document
 from uibe.metrics.dissection import Dissection
 from uibe.report.document import comparison_section, detectors_document, scores_document
 from uibe.report.page import render_page
+from uibe.report.titles import share_text
 
 
 def dissection(number: int, iou: float, rate: float) -> Dissection:
@@ -24,17 +26,17 @@ def dissection(number: int, iou: float, rate: float) -> Dissection:
     )
 
 
-def content(number: int, iou: float, rate: float = 0.005, quantile: float = 0.005) -> dict[str, Any]:
-    """A report whose numbers come from such a dissection."""
-    made, found = document(number), dissection(number, iou, rate)
+def content(number: int, iou: float, rates: Sequence[float] = ()) -> dict[str, Any]:
+    """A report whose numbers come from such a dissection, with other firing rates if they are given."""
+    made, found = document(number), dissection(number, iou, 0.005)
+    if rates:
+        found = found._replace(firing_rate=torch.tensor(rates, dtype=torch.float64))
     replicates = found.iou_val.expand(5, -1)
-    made["scores"] = scores_document({"learned": found}, {"learned": replicates}, quantile)
-    made["about"]["quantile"], made["comparison"] = quantile, None
+    made["scores"] = scores_document({"learned": found}, {"learned": replicates}, 0.005)
+    made["comparison"] = None
     files = [[f"{i}.jpg"] for i in range(number)]
     paths = [f"detectors/{i}.webp" for i in range(number)]
-    made["detectors"] = detectors_document(
-        found, replicates, ["sky"], [True] * number, files, paths, quantile
-    )
+    made["detectors"] = detectors_document(found, replicates, ["sky"], [True] * number, files, paths)
     made["categories"] = [{"name": "object", "detectors": number, "scores": made["scores"][0]["scores"]}]
     return made
 
@@ -55,28 +57,33 @@ def test_page_says_that_no_detector_is_interpretable(iou: float, said: bool) -> 
 
 
 @pytest.mark.parametrize(
-    ("rate", "quantile", "expected"),
+    ("rates", "expected"),
     [
-        (0.39, 0.005, "Fires on 39% of the pixels, 78 times the usual 0.5%."),
-        (0.11, 0.005, "Fires on 11% of the pixels, 22 times the usual 0.5%."),
-        (0.09, 0.005, None),
-        (0.39, 0.05, None),
-        (0.6, 0.05, "Fires on 60% of the pixels, 12 times the usual 5%."),
+        ([0.6, *[0.045] * 9], "Fires on 60% of the pixels; on average the detectors fire on 10%."),
+        ([0.49, *[0.057] * 9], None),  # 4.9 times their mean
+        ([0.8, 0.2, 0.2], "Fires on 80% of the pixels; on average the detectors fire on 40%."),  # above 70%
+        ([0.66, 0.27, 0.27], None),
+        ([0.005] * 3, None),
+        ([1.0] * 3, None),
+        ([0.0] * 3, None),
     ],
 )
-def test_a_detector_that_fires_on_too_much_is_marked(
-    rate: float, quantile: float, expected: str | None
+def test_a_detector_that_fires_far_more_than_the_others_is_marked(
+    rates: list[float], expected: str | None
 ) -> None:
-    made = content(2, 0.49, rate, quantile)
+    made = content(len(rates), 0.49, rates)
     page = render_page(made)
-    assert [each["fires_widely"] for each in made["detectors"]] == [expected is not None] * 2
-    assert page.count("wide-firing") - page.count(".wide-firing") == (2 if expected else 0)
-    assert expected is None or page.count(expected) == 2
-    assert page.count(f"<dd>{100 * rate:.2g}% of pixels</dd>") == 2
+    assert [each["fires_widely"] for each in made["detectors"]] == [
+        i == 0 and expected is not None for i in range(len(rates))
+    ]
+    assert page.count("wide-firing") - page.count(".wide-firing") == (1 if expected else 0)
+    assert expected is None or page.count(expected) == 1
+    assert page.count(f"<dd>{share_text(rates[0])} of pixels</dd>") == rates.count(rates[0])
 
 
 def test_a_large_concept_is_no_fault() -> None:
-    assert not any(each["fires_widely"] for each in content(2, 0.5, rate=0.39)["detectors"])
+    rates = [0.6, *[0.05] * 9]
+    assert not any(each["fires_widely"] for each in content(10, 0.5, rates)["detectors"])
 
 
 @pytest.mark.parametrize("supervised", [False, True])

@@ -76,7 +76,6 @@ def detectors_document(
     fires: Sequence[bool],
     images: Sequence[Sequence[str]],
     sprites: Sequence[str],
-    quantile: float,
     classes: Sequence[Sequence[Mapping[str, Any]]] = (),
 ) -> list[dict[str, Any]]:
     """Everything that is known about each detector, in the order of their numbers.
@@ -88,12 +87,12 @@ def detectors_document(
         fires: whether a detector fires in any validation image.
         images: names of each detector's strongest images.
         sprites: path of each detector's picture, relative to the page.
-        quantile: share of train pixels that exceed a quantile threshold, which firing rates are measured by.
         classes: for each detector the classes that it affects most, see `affected_classes`; none if
             that is unknown.
     """
     rows = detector_rows(result, concepts)
     intervals = [interval(each) for each in replicates.T]
+    mean_rate = float(result.firing_rate.mean())
     return [
         {
             "number": row["direction"],
@@ -103,7 +102,7 @@ def detectors_document(
             "iou_train": row["iou_train"],
             "interpretable": row["iou_val"] > INTERPRETABLE_IOU,
             "firing_rate": row["firing_rate"],
-            "fires_widely": is_wide(row["firing_rate"], quantile, row["iou_val"]),
+            "fires_widely": is_wide(row["firing_rate"], mean_rate, row["iou_val"]),
             "threshold": row["threshold"],
             "fires_in_val": fires[i],
             "images": list(images[i]),

@@ -18,8 +18,8 @@ BASES: Mapping[str, str] = {
 }
 """What each basis of a comparison is, by the first word of its name."""
 
-WIDE = 20
-"""Times the quantile's share of the pixels that is far above it; half of all pixels is so anyway."""
+WIDE = 5
+"""Times the detectors' mean firing rate that is far above it."""
 
 
 class Title(NamedTuple):
@@ -64,18 +64,24 @@ def basis_meaning(name: str) -> str:
     return BASES.get(name.split(" ")[0], "")
 
 
-def is_wide(firing_rate: float, quantile: float, iou: float) -> bool:
-    """Whether a detector fires far above the quantile, and its concept is not the reason.
+def is_wide(firing_rate: float, mean_rate: float, iou: float) -> bool:
+    """Whether a detector fires far more than the others do, and its concept is not the reason.
 
-    A detector of IoU 0.5 or more fires on at most twice its concept's pixels: large concepts are no fault.
+    Far is 5 times the mean, or halfway between the mean and all pixels where that is less. A detector of IoU
+    0.5 or more fires on at most twice its concept's pixels: large concepts are no fault.
+
+    Args:
+        firing_rate: share of the pixels that the detector fires on, 0 to 1.
+        mean_rate: the mean of that share over the detectors.
+        iou: of the detector with its label.
 
     Example:
-        >>> is_wide(0.39, quantile=0.005, iou=0.2), is_wide(0.39, quantile=0.005, iou=0.7)
+        >>> is_wide(0.39, mean_rate=0.064, iou=0.2), is_wide(0.39, mean_rate=0.064, iou=0.7)
         (True, False)
-        >>> is_wide(0.09, quantile=0.005, iou=0.2), is_wide(0.3, quantile=0.2, iou=0.2)
-        (False, False)
+        >>> is_wide(0.16, mean_rate=0.064, iou=0.2), is_wide(0.7, mean_rate=0.3, iou=0.2)
+        (False, True)
     """
-    return iou < 0.5 and firing_rate > min(WIDE * quantile, 0.5)
+    return iou < 0.5 and firing_rate > min(WIDE * mean_rate, (1 + mean_rate) / 2)
 
 
 def share_text(share: float) -> str:
