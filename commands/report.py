@@ -20,7 +20,7 @@ from uibe.data.broden import BrodenDataset
 from uibe.data.features import FeatureStore
 from uibe.errors import ConfigError, DataError, MismatchError
 from uibe.functional.detectors import Detectors
-from uibe.functional.explanation import class_influence
+from uibe.functional.explanation import class_influence, is_affine
 from uibe.library.explaining import coordinates_of
 from uibe.metrics.dissection import Dissection, dissect_replicates
 from uibe.metrics.protocol import EvaluationProtocol, detector_sets
@@ -49,7 +49,7 @@ def report(
     quantile: float | None = None,
     union: Literal["annotated", "netdissect-lite"] | None = None,
     images: int = 6,
-    class_images: int = 4,
+    class_images: int | None = None,
     replicates: int = 200,
     seed: int = 0,
     weights: str | None = None,
@@ -68,17 +68,18 @@ def report(
         quantile: share of train pixels that exceed a quantile threshold.
         union: rule for a detector's area.
         images: strongest validation images of each detector that look different, 1 to 12.
-        class_images: validation images over which the change of each class is averaged; one is exact where
-            the head is pooling and a linear layer, 0 leaves the classes out. The cost is a backward pass from
-            every class to the layer, and grows with the images: seconds for a last layer, a minute or more
-            for an early one.
+        class_images: validation images over which the change of each class is averaged; 0 leaves the classes
+            out. By default one where the head is pooling and a linear layer, for there it is exact, and 0
+            elsewhere, for there it differs from image to image. The cost is a backward pass from every class
+            to the layer, and grows with the images: seconds for a last layer, a minute or more for an early
+            one.
         replicates: of the bootstrap over validation images.
         seed: of the bootstrap.
         weights: where the backbone's weights are now, if not where they were.
         device: where to compute, `cpu` or `cuda`.
     """
     alone("report")
-    if replicates < 1 or class_images < 0 or not 1 <= images <= 12:
+    if replicates < 1 or (class_images or 0) < 0 or not 1 <= images <= 12:
         raise ConfigError("--replicates, --class_images, --images: expected >= 1, >= 0 and 1 to 12")
     checkpoint = read_checkpoint(ckpt_path)
     protocol = protocol_of(checkpoint, thresholds, quantile, union)
@@ -180,11 +181,12 @@ def _image(store: FeatureStore, place: int) -> Any:  # noqa: ANN401 - Pillow's, 
 
 
 def _classes(
-    module: BasisModule | SupervisedModule, store: FeatureStore, count: int, console: Console
+    module: BasisModule | SupervisedModule, store: FeatureStore, count: int | None, console: Console
 ) -> list[list[dict[str, Any]]]:
     """Of each direction; none if they are not wanted, or the head cannot be run on features alone."""
     backbone, rows = module.backbone, store.rows("val")
-    chosen = [rows[len(rows) * i // count] for i in range(min(count, len(rows)))]
+    wanted = min(1 if count is None else count, len(rows))
+    chosen = [rows[len(rows) * i // wanted] for i in range(wanted)]
     if not chosen:
         return []
     inputs = torch.stack([backbone.preprocessing(store.image(row)) for row in chosen])
@@ -193,6 +195,14 @@ def _classes(
         num_classes = backbone.head(features[:1]).shape[1]
     except ConfigError as error:
         console.print(f"affected classes are left out: {error}", markup=False)
+        return []
+    if count is None and not is_affine(backbone.head, features[:1]):
+        console.print(
+            "affected classes are left out: they differ from image to image, for the head is not pooling and "
+            "a linear layer; --class_images 4 gives their mean over 4 images",
+            markup=False,
+            highlight=False,
+        )
         return []
     said = f"affected classes: {num_classes} at {len(chosen)} images (--class_images)"
     console.print(said, markup=False, highlight=False)

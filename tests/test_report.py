@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from lightning_modules.checkpoint import module_from
-from tests.running import Bench, Outcome, Run, run_evaluate
+from tests.running import Bench, Outcome, Run, fit, run_evaluate
 from uibe.data.index import BrodenIndex
 from uibe.functional.detectors import projection_maps
 
@@ -87,6 +87,26 @@ def test_affected_classes_are_those_a_nudge_moves(trained: Run, made: Path) -> N
         assert shown == pytest.approx({name: changes[name] for name in shown}, rel=1e-2, abs=1e-4)
         left = [abs(value) for name, value in changes.items() if name not in shown]
         assert min(map(abs, shown.values())) >= max(left, default=0) - 1e-3
+
+
+def test_classes_before_a_linear_head_need_no_option(trained: Run, made: Path, tmp_path: Path) -> None:
+    assert run_evaluate("report", "--ckpt_path", trained.path, "--out", tmp_path, *QUICK[:4]).code == 0
+    assert [each["classes"] for each in content(tmp_path)["detectors"]] == [
+        each["classes"] for each in content(made)["detectors"]
+    ]
+
+
+def test_classes_before_another_head_are_shown_where_they_are_asked_for(
+    bench: Bench, trained: Run, tmp_path: Path
+) -> None:
+    del trained  # it writes the rendered set
+    early = fit(bench, tmp_path / "runs", "--model.layer", "features.3")
+    outcome = run_evaluate("report", "--ckpt_path", early.path, "--out", tmp_path / "page", *QUICK[:4])
+    assert outcome.code == 0, outcome.err
+    assert "affected classes are left out: they differ from image to image" in outcome.out
+    assert all(each["classes"] == [] for each in content(tmp_path / "page")["detectors"])
+    assert report(early, tmp_path / "page").code == 0
+    assert all(each["classes"] for each in content(tmp_path / "page")["detectors"])
 
 
 def test_rerun_replaces_its_own_files_and_leaves_others(trained: Run, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "contribution_maps",
     "contributions",
     "coordinates",
+    "is_affine",
     "orthonormal_coordinates",
     "split_prediction",
 ]
@@ -266,6 +267,25 @@ def class_influence(
             (gradient,) = torch.autograd.grad(logits[number], inputs, retain_graph=True)
             rows[number] = gradient.to(rows).sum((0, 2, 3)) / len(features)
     return rows @ basis.inverse
+
+
+@torch.no_grad()
+def is_affine(head: Head, features: Tensor) -> bool:
+    """Whether a head is pooling and a linear layer, or acts as such: `f(0) = 2/3 f(x) + 1/3 f(-2x)`.
+
+    Args:
+        head: f+.
+        features: `x`, `(N, D, H, W)`; one image will do.
+
+    Example:
+        >>> is_affine(lambda x: x.mean((2, 3)) + 1, torch.rand(1, 2, 3, 3))
+        True
+        >>> is_affine(lambda x: x.relu().mean((2, 3)), torch.rand(1, 2, 3, 3))
+        False
+    """
+    once, opposite, nothing = (head(scale * features) for scale in (1, -2, 0))
+    error = (nothing - (2 * once + opposite) / 3).abs().max()
+    return bool(error <= 1e-3 * (once - opposite).abs().max())
 
 
 def _projections(features: Tensor, basis: Coordinates) -> Tensor:
