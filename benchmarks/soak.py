@@ -22,6 +22,7 @@ from rich.console import Console
 from scipy.stats import theilslopes
 
 import train
+from callbacks.surroundings import board
 from uibe.errors import ConfigError, one_line_errors
 
 # growth an epoch that a run may have, and what makes it grow at all
@@ -123,7 +124,9 @@ class Watch(Callback):
     def _note(self, trainer: Trainer, epoch: int) -> None:
         seconds = time.perf_counter() - self._start
         gc.collect()  # what it frees is no leak, and whether it has run by now is chance
-        folder = Path(trainer.log_dir or ".")
+        writer, folder = board(trainer), Path(trainer.log_dir or ".")
+        if writer is not None:
+            writer.flush()
         row = {
             "epoch": epoch,
             "seconds": round(seconds, 3),
