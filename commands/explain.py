@@ -20,9 +20,10 @@ from uibe.functional.explanation import Coordinates, coordinates
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.library.detector import ConceptDetector
 from uibe.library.explaining import explain_features
+from uibe.library.explanation import Explanation, sums_by_concept
 from uibe.library.labels import Label
 from uibe.library.loading import detector_from
-from uibe.library.results import Explanation
+from uibe.library.naming import concepts_of
 from uibe.peers.store import load_detectors
 from uibe.report.comparison_figures import save_figure
 from uibe.report.explanation import ClassParts, Part, concepts_line, explanation_table, parts_document
@@ -213,11 +214,10 @@ def _detail(labels: Sequence[Label] | None, number: int) -> str:
 
 def _by_concept(contributions: torch.Tensor, labels: Sequence[Label] | None) -> dict[str, float]:
     """Sums over the directions of each label, the largest first; those of no clear concept together."""
-    sums: dict[str, float] = {}
-    for value, label in zip(contributions.tolist(), labels or (), strict=False):
-        name = str(label) if label.iou > INTERPRETABLE_IOU else "unclear"
-        sums[name] = sums.get(name, 0.0) + value
-    return dict(sorted(sums.items(), key=lambda each: -each[1]))
+    if labels is None:
+        return {}
+    found = sums_by_concept(contributions, concepts_of(labels, (), len(labels)))
+    return {each.name: each.contribution for each in found}
 
 
 def _stems(files: Sequence[str]) -> list[str]:

@@ -72,18 +72,23 @@ def scores(counts: list[torch.Tensor]) -> list[torch.Tensor]:
     return [samples.S1, samples.S2, iou[:, 0] - iou[:, 1]]
 
 
-def test_intervals_cover_at_their_nominal_rate() -> None:
+def test_intervals_cover_at_their_nominal_rate_and_the_correction_takes_bias_off() -> None:
     rng = np.random.default_rng(0)
     parts = [[each.sum(0, keepdim=True) for each in simulated(rng, 20_000)] for _ in range(20)]
     truth = [float(each) for each in scores([torch.stack(each).sum(0) for each in zip(*parts, strict=True)])]
-    runs, covered, percentiles = 300, np.zeros(3), np.zeros(3)
+    runs, covered, percentiles, errors = 300, np.zeros(3), np.zeros(3), np.zeros((300, 2))
     for run in range(runs):
         counts = simulated(rng, 250)
         weights = poisson_weights(250, 200, seed=run).double()
         for place, values in enumerate(scores([weights @ each for each in counts])):
-            value, low, high = interval(values)
+            value, low, high, corrected = interval(values)
+            if place == 1:
+                errors[run] = value - truth[1], corrected - truth[1]
             covered[place] += low <= truth[place] <= high
             percentiles[place] += 2 * value - high <= truth[place] <= 2 * value - low
     # three standard deviations of a share of 300 at 0.95 are 0.038
     assert (np.abs(covered / runs - 0.95) < 0.04).all(), covered / runs
     assert percentiles[1] / runs < 0.8  # why they are not taken
+    bias, left = errors.mean(0)
+    assert bias > 0
+    assert abs(left) < 0.3 * bias

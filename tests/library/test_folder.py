@@ -108,7 +108,9 @@ def test_supervised_detectors_come_back_too(trained: Run, tmp_path: Path) -> Non
     [
         ("config.json", "{", "config.json: damaged"),
         ("config.json", "[]", "expected a JSON object"),
-        ("config.json", '{"format": 99}', "not of this version"),
+        ("config.json", '{"format": 99}', "format 99 is newer than this version's 1; update uibe"),
+        ("config.json", '{"format": "1"}', "expected format 1, got '1'"),
+        ("config.json", "{}", "expected format 1, got None"),
         ("config.json", '{"format": 1}', "lacks backbone"),
         ("detectors.json", '{"detectors": []}', "0 labels for 64 directions"),
         ("detectors.json", '{"detectors": [{"concept": "a"}]}', "lacks 'category'"),

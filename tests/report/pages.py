@@ -31,7 +31,7 @@ def document(number: int, names: Sequence[str] = (), sprites: Sequence[str] = ()
     named = [*names, *(f"label {i}" for i in range(len(names), number))]
     categories = [*names[: len(CATEGORIES)], *CATEGORIES[len(names) :]] if names else list(CATEGORIES)
     scores = {
-        key: Interval(value, value - 1, value + 1)._asdict()
+        key: Interval(value, value - 1, value + 1, value - 0.5)._asdict()
         for key, value in {"S1": 12.5, "S2": 3.25, "interpretable": 9, "unique": 5}.items()
     }
     curve = {"xi": [0.0, 0.5, 1.0], "detectors": [number, 3, 0], "labels": [5, 2, 0]}
@@ -54,7 +54,7 @@ def document(number: int, names: Sequence[str] = (), sprites: Sequence[str] = ()
                 "number": i,
                 "label": named[i],
                 "category": categories[i % 3],
-                "iou_val": Interval(0.9 - i / (2 * number), 0.01, 0.95)._asdict(),
+                "iou_val": Interval(0.9 - i / (2 * number), 0.01, 0.95, 0.5)._asdict(),
                 "iou_train": i / number,
                 "interpretable": i % 4 != 0,
                 "firing_rate": ((7 * i) % number + 1) / (10 * number),

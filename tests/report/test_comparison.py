@@ -44,7 +44,8 @@ def test_rows_hold_scores_intervals_and_what_chance_reaches(scored: Comparison) 
         ("natural", "quantile", 0.2),
     ]
     own = scored["learned"][2]
-    assert (rows[2]["S1"], rows[2]["S1_low"], rows[2]["S1_high"]) == tuple(interval(own.samples().S1))
+    names = ("S1", "S1_low", "S1_high", "S1_corrected")
+    assert tuple(rows[2][name] for name in names) == tuple(interval(own.samples().S1))
     assert rows[2]["interpretable_above_random"] == ""
     assert rows[1]["interpretable_above_random"] == int((scored["learned"][1].iou[0] > 0).sum())
     assert rows[3]["fitted_on_pixels"] == 1234

@@ -53,7 +53,7 @@ def test_category_without_detectors_has_scores_of_zero() -> None:
     alone = RESULT._replace(category_names=("object", "part", "scene"))
     empty = category_scores_document(alone, REPLICATES)[2]
     assert empty["detectors"] == 0
-    assert empty["scores"]["S1"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert empty["scores"]["S1"] == {"value": 0.0, "low": 0.0, "high": 0.0, "corrected": 0.0}
 
 
 def test_detectors_hold_what_is_known_of_them() -> None:

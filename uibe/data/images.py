@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO, TypedDict
 
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -16,6 +16,7 @@ from uibe.errors import DataError
 __all__ = [
     "ImageFolderDataset",
     "ImageSample",
+    "as_rgb",
     "content_fingerprint",
     "decode_rgb",
     "image_fingerprint",
@@ -77,39 +78,84 @@ class ImageFolderDataset(Dataset[ImageSample]):
         return read_rgb(self.root / self.names[i])
 
 
-def read_rgb(path: Path, where: str = "") -> Image.Image:
+def read_rgb(path: Path, where: str = "", upright: bool = False) -> Image.Image:
     """Decode a whole image file of any colour mode as RGB and close it.
 
     Args:
-        path: image file; its stored pixels are taken as they are (no EXIF rotation).
+        path: image file.
         where: place that refers to the file, named in the message.
+        upright: whether to turn it as its EXIF data says; else its stored pixels are taken as they are,
+            as masks of data sets are.
 
     Raises:
         DataError: the file is missing, truncated or no image.
     """
-    return decode_rgb(path, str(path), where)
+    return decode_rgb(path, str(path), where, upright)
 
 
-def decode_rgb(file: Path | BinaryIO, place: str, where: str = "") -> Image.Image:
+def decode_rgb(file: Path | BinaryIO, place: str, where: str = "", upright: bool = False) -> Image.Image:
     """Decode an image file that is on the disk or in memory, as `read_rgb`.
 
     Args:
         file: path or binary stream.
         place: what the message calls it.
         where: place that refers to it.
+        upright: as in `read_rgb`.
 
     Raises:
         DataError: the file is missing, truncated or no image.
     """
+    origin = f" (from {where})" if where else ""
     try:
         with Image.open(file) as image:
-            # Pillow warns when it drops the palette's transparency by itself.
-            clear = image.convert("RGBA") if "transparency" in image.info else image
-            return clear.convert("RGB")
+            return _rgb(image, upright)
     except _DAMAGE as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be decoded ({error})"
-        origin = f" (from {where})" if where else ""
         raise DataError(f"{place}{origin}: {reason}; restore the file or remove its entry") from error
+
+
+def as_rgb(image: Image.Image, place: str) -> Image.Image:
+    """A picture of any colour mode as RGB, upright as its EXIF data says.
+
+    Args:
+        image: 16-bit grey is scaled to 8 bits; transparency is dropped.
+        place: what the message calls it.
+
+    Raises:
+        DataError: it is truncated, closed or empty, or its values have no known range.
+
+    Example:
+        >>> as_rgb(Image.new("CMYK", (2, 3)), "image").getpixel((0, 0))
+        (255, 255, 255)
+    """
+    if 0 in image.size:
+        raise DataError(f"{place}: expected at least one pixel, got {image.width} x {image.height}")
+    if image.mode in ("I", "F"):
+        raise DataError(
+            f"{place}: mode {image.mode!r} has no range; expected 8 bits a channel: scale it to 0..255, "
+            'then convert it to "L"'
+        )
+    try:
+        return _rgb(image, upright=True)
+    except _DAMAGE as error:
+        raise DataError(f"{place}: cannot be decoded ({error}); open the image again") from error
+
+
+def _rgb(image: Image.Image, upright: bool) -> Image.Image:
+    turned = _turned(image) if upright else image
+    if turned.mode.startswith("I;16"):
+        # Pillow would cut the values off at 255
+        turned = turned.convert("I").point([value // 257 for value in range(65536)], "L")
+    # Pillow warns when it drops the palette's transparency by itself
+    clear = turned.convert("RGBA") if "transparency" in turned.info else turned
+    return clear.convert("RGB")
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except _DAMAGE:  # damaged EXIF data, which says nothing; damaged pixels are found when they are read
+        return image
 
 
 def content_fingerprint(root: Path, names: Iterable[str]) -> str:

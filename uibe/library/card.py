@@ -16,8 +16,8 @@ import uibe
 
 detector = uibe.load(".")  # this folder
 for found in detector.detect(image)[0]:
-    print(found.label, found.score, found.boxes)
-explanation = detector.explain(image)[0]
+    print(found.name, found.score, found.boxes)
+print(detector.explain(image)[0].summary())
 ```"""
 
 

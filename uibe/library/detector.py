@@ -2,27 +2,30 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, SupportsIndex
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from uibe.errors import ConfigError
-from uibe.functional.bilinear import upsample
-from uibe.functional.detectors import projection_maps
+from uibe.errors import ConfigError, MismatchError
 from uibe.functional.scores import INTERPRETABLE_IOU
+from uibe.library.describing import concept_table, labelled
+from uibe.library.detecting import check_limits, counting, detections, leaders
 from uibe.library.explaining import coordinates_of, explain_features
+from uibe.library.explanation import Explanation
 from uibe.library.folder import write_folder
 from uibe.library.hub import upload
 from uibe.library.labels import Label
 from uibe.library.named import named_images
-from uibe.library.pictures import Images, pictures
-from uibe.library.results import Detection, Explanation, Segmentation, TopImage, boxes
+from uibe.library.naming import concepts_of, direction_number
+from uibe.library.pictures import CHANNELS, Images, pictures
+from uibe.library.results import Detection, Segmentation, TopImage
+from uibe.library.segmenting import segmentation
+from uibe.library.strongest import top_images
 from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
 from uibe.modules.linear_detectors import LinearDetectors
-from uibe.report.examples import strongest_images
 
 __all__ = ["ConceptDetector"]
 
@@ -32,8 +35,8 @@ _BATCH = 32  # images that run through the backbone at once
 class ConceptDetector:
     """A frozen network, the directions of one of its layers, and their labels if known.
 
-    Images are PIL images, arrays, tensors or lists of these (see `uibe.library.pictures.pictures`); whatever
-    they are, results are a list with an entry for each image.
+    Images are files, PIL images, arrays, tensors or lists of these (see `uibe.library.pictures.pictures`);
+    whatever they are, results are a list with an entry for each image.
 
     Args:
         backbone: the network.
@@ -44,17 +47,33 @@ class ConceptDetector:
     Attributes:
         coordinates: the directions and their inverse, for explanations.
 
+    Raises:
+        MismatchError: if the parts do not fit together.
+
     Example:
         >>> backbone = Backbone("uibe.modules.small_cnn:small_cnn", "package:uibe.assets", "features.4")
         >>> detector = ConceptDetector(backbone, InterpretableBasis(backbone.num_features))
+        >>> print(detector.summary())  # doctest: +ELLIPSIS
+        ConceptDetector(uibe.modules.small_cnn:small_cnn at features.4: 64 directions in 64 channels, ...
+        no labels: ...
         >>> image = Image.new("RGB", (120, 80), "green")
-        >>> detector.transform(image).shape
-        torch.Size([1, 64, 12, 12])
+        >>> detector.features([image, image]).shape, detector.transform(image).shape
+        (torch.Size([2, 64, 12, 12]), torch.Size([1, 64, 12, 12]))
         >>> [found.mask.shape for found in detector.detect(image)[0]][0]
         torch.Size([80, 120])
+        >>> detector.segment(image)[0].directions.shape
+        torch.Size([80, 120])
         >>> explanation = detector.explain(image, classes=["car"])[0]
-        >>> abs(float(explanation.residual[0])) < 1e-5
-        True
+        >>> abs(float(explanation.residual[0])) < 1e-5, len(explanation.top(3))
+        (True, 3)
+        >>> [found.name for found in detector.top_images(5, [image, Image.new("RGB", (9, 9))], count=1)]
+        ['0']
+        >>> detector.to("cpu").name(5), detector.device
+        ('direction 5', device(type='cpu'))
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sorted(path.name for path in detector.save(folder).iterdir())
+        ['README.md', 'basis.safetensors', 'config.json']
     """
 
     def __init__(
@@ -68,6 +87,30 @@ class ConceptDetector:
         self.labels = None if labels is None else tuple(labels)
         self.coordinates = coordinates_of(basis)
         self.detectors = basis.detectors()
+        number, width = self.detectors.directions.shape
+        if width != backbone.num_features:
+            raise MismatchError(
+                f"basis: directions of {width} channels, but layer {backbone.layer!r} has "
+                f"{backbone.num_features}; give a basis of this layer"
+            )
+        if labels is not None and len(labels) != number:
+            raise MismatchError(f"labels: expected one for each of {number} directions, got {len(labels)}")
+
+    def __repr__(self) -> str:
+        """In a line."""
+        number, width = self.detectors.directions.shape
+        kind = "supervised" if isinstance(self.basis, LinearDetectors) else "learned"
+        where = f"{self.backbone.backbone} at {self.backbone.layer}"
+        what = f"{number} directions in {width} channels, {labelled(self.labels, self._learned_names())}"
+        return f"ConceptDetector({where}: {what}, {kind} thresholds, on {self.device})"
+
+    def summary(self, count: int = 20) -> str:
+        """What it is, and a table of its concepts, those of the highest IoU first; to be printed.
+
+        Args:
+            count: rows at most.
+        """
+        return "\n".join([repr(self), *concept_table(self.labels, count)])
 
     @property
     def device(self) -> torch.device:
@@ -82,8 +125,8 @@ class ConceptDetector:
         return self
 
     def name(self, direction: int) -> str:
-        """Label of a direction, or its number."""
-        return f"direction {direction}" if self.labels is None else str(self.labels[direction])
+        """Label of a direction, the concept that it was learned for, or its number."""
+        return self._names()[direction]
 
     def features(self, images: Images) -> Tensor:
         """The layer's output, `(N, D, H, W)`.
@@ -98,31 +141,65 @@ class ConceptDetector:
         """Scores in [0, 1] of every detector at every pixel of the layer, `(N, I, H, W)`.
 
         Args:
-            images: or features, a tensor `(N, D, H, W)` of the layer's D channels, unless D is 3.
+            images: or features, a tensor `(N, D, H, W)` of the layer's D channels, unless D is 1, 3 or 4.
 
         Raises:
             DataError: if the images are of no known kind.
         """
         num_features = self.backbone.num_features
-        if isinstance(images, Tensor) and images.ndim == 4 and images.shape[1] == num_features != 3:
+        ambiguous = num_features in CHANNELS
+        if (
+            isinstance(images, Tensor)
+            and images.ndim == 4
+            and images.shape[1] == num_features
+            and not ambiguous
+        ):
             return self.basis.transform(images.to(self.device))
         return self.basis.transform(self.features(images))
 
-    def detect(self, images: Images, min_iou: float = INTERPRETABLE_IOU) -> list[list[Detection]]:
+    def detect(
+        self,
+        images: Images,
+        min_iou: float = INTERPRETABLE_IOU,
+        *,
+        top: int | None = 10,
+        min_score: float = 0.5,
+        per_concept: bool = True,
+    ) -> list[list[Detection]]:
         """Which concepts are where: detectors that fire in each image, the highest score first.
+
+        Several detectors may have one label. The one of the highest IoU speaks for all of them: see
+        `uibe.library.detecting.leaders`. Without labels, each speaks for itself.
 
         Args:
             images: of any kind.
             min_iou: detectors of a lower IoU for their label are left out; without labels, none is.
+            top: results for an image at most; None for all.
+            min_score: lower ones are left out; a detector fires above 0.5.
+            per_concept: False for every detector by itself, as the thresholds say.
 
         Raises:
+            ConfigError: if a limit is out of range.
             DataError: if the images are of no known kind.
+
+        Example:
+            >>> backbone = Backbone("uibe.modules.small_cnn:small_cnn", "package:uibe.assets", "features.4")
+            >>> labels = [Label("road", "object", 0.3 + 0.01 * place, 0.2, 0.9) for place in range(64)]
+            >>> detector = ConceptDetector(backbone, InterpretableBasis(64), labels)
+            >>> image = Image.linear_gradient("L")
+            >>> [found.name for found in detector.detect(image)[0]]
+            ['road (object)']
+            >>> len(detector.detect(image, top=3, per_concept=False)[0])
+            3
         """
-        found = pictures(images)
+        check_limits(top, min_score)
+        kept = self._kept(min_iou)
+        kept = leaders(self.labels, kept) if per_concept else kept
+        found, names = pictures(images), self._names()
         features = self.features(found)
         scores = self.basis.transform(features).flatten(2).amax(2)
         return [
-            self._detect(image, each, score, min_iou)
+            detections(image, each, score, self.detectors, kept, names, self.labels, top, min_score)
             for image, each, score in zip(found, features, scores, strict=True)
         ]
 
@@ -136,8 +213,11 @@ class ConceptDetector:
         Raises:
             DataError: if the images are of no known kind.
         """
-        found = pictures(images)
-        return [self._segment(image, self.features(image), min_iou) for image in found]
+        found, kept, names = pictures(images), self._kept(min_iou), self._names()
+        return [
+            segmentation(self.basis.transform(self._features([image]))[0], image.size[::-1], kept, names)
+            for image in found
+        ]
 
     def explain(
         self, images: Images, classes: Sequence[str | int | float] | None = None, top: int = 3
@@ -153,37 +233,32 @@ class ConceptDetector:
             ConfigError: if a class is unknown, or the network cannot be cut at the layer.
             DataError: if the images are of no known kind.
         """
-        return explain_features(self.backbone, self.coordinates, self.features(images), classes, top)
+        names = concepts_of(self.labels, self._learned_names(), len(self.detectors.thresholds))
+        return explain_features(self.backbone, self.coordinates, self.features(images), classes, top, names)
 
     def top_images(
-        self, direction: int, images: str | Path | Images | None = None, count: int = 9
+        self, direction: SupportsIndex | str, images: Images | None = None, count: int = 9
     ) -> list[TopImage]:
         """The images with the highest projection on a direction, highest first.
 
         Args:
-            direction: its number.
+            direction: its number, or a label such as `road`, of whose detectors the highest IoU counts.
             images: a folder of images, or of a data set in Broden's format, or images; None for the data
                 that the basis was learned on.
             count: fewer if there are fewer.
 
         Raises:
-            ConfigError: if there is no such direction, or no images are given or known.
+            ConfigError: if there is no such direction or label, or it is ambiguous; if no images are given or
+                known, or `count` is less than 1.
             DataError: if images are missing or of no known kind.
         """
-        last = len(self.detectors.thresholds) - 1
-        if not (isinstance(direction, int) and 0 <= direction <= last):
-            raise ConfigError(f"direction: expected a number from 0 to {last}, got {direction!r}")
+        if count < 1:
+            raise ConfigError(f"count: expected at least 1, got {count}")
+        number = len(self.detectors.thresholds)
+        place = direction_number(direction, self.labels, self._learned_names(), number)
         source = named_images(self.root if images is None else images)
-        batches = (
-            self._features([source.read(n) for n in range(at, min(at + _BATCH, len(source.names)))])
-            for at in range(0, len(source.names), _BATCH)
-        )
-        found = strongest_images(batches, self.detectors.directions[direction, None], count)
-        threshold = self.detectors.thresholds[direction]
-        return [
-            _top_image(source.names[position], source.read(position), maps, threshold)
-            for position, maps in zip(found.positions[0].tolist(), found.maps[0], strict=True)
-        ]
+        directions, thresholds = self.detectors
+        return top_images(source, self._features, directions[place], thresholds[place], count)
 
     def save(self, folder: str | Path) -> Path:
         """Write a folder for `uibe.load` and for others: tensors, labels, options and a model card.
@@ -213,39 +288,13 @@ class ConceptDetector:
 
     def _kept(self, min_iou: float) -> list[int]:
         """Detectors that count as concepts."""
-        if self.labels is None:
-            return list(range(len(self.detectors.thresholds)))
-        return [number for number, label in enumerate(self.labels) if label.iou >= min_iou]
+        return counting(self.labels, len(self.detectors.thresholds), min_iou)
 
-    def _detect(
-        self, image: Image.Image, features: Tensor, scores: Tensor, min_iou: float
-    ) -> list[Detection]:
-        kept = self._kept(min_iou)
-        maps = projection_maps(features[None], self.detectors.directions[kept])[0]
-        fires = maps.flatten(1).amax(1) > self.detectors.thresholds[kept]
-        found = []
-        for place in fires.nonzero()[:, 0].tolist():
-            number = kept[place]
-            mask = upsample(maps[place, None], image.size[::-1])[0] > self.detectors.thresholds[number]
-            if mask.any():  # a peak between the image's pixels may be missed
-                label = None if self.labels is None else self.labels[number]
-                found.append(Detection(number, label, float(scores[number]), mask.cpu(), boxes(mask)))
-        return sorted(found, key=lambda each: -each.score)
+    def _learned_names(self) -> tuple[str, ...]:
+        """Concepts that supervised detectors were learned for."""
+        return self.basis.names if isinstance(self.basis, LinearDetectors) else ()
 
-    def _segment(self, image: Image.Image, features: Tensor, min_iou: float) -> Segmentation:
-        kept = self._kept(min_iou)
-        scores = torch.logit(self.basis.transform(features)[0, kept].double(), eps=1e-12)
-        best = torch.zeros(image.size[::-1], dtype=scores.dtype, device=scores.device)
-        strongest = torch.full(best.shape, -1, device=best.device)
-        for number, each in zip(kept, scores, strict=True):
-            if bool((each > 0).any()):
-                here = upsample(each[None], image.size[::-1])[0]
-                strongest = torch.where(here > best, number, strongest)
-                best = torch.maximum(best, here)
-        occurring = [number for number in torch.unique(strongest).tolist() if number >= 0]
-        return Segmentation(strongest.cpu(), {number: self.name(number) for number in occurring})
-
-
-def _top_image(name: str, image: Image.Image, maps: Tensor, threshold: Tensor) -> TopImage:
-    mask = upsample(maps[None], image.size[::-1])[0] > threshold
-    return TopImage(name, image, float(maps.max()), mask.cpu())
+    def _names(self) -> tuple[str, ...]:
+        if self.labels is not None:
+            return tuple(str(label) for label in self.labels)
+        return concepts_of(None, self._learned_names(), len(self.detectors.thresholds))

@@ -1,6 +1,5 @@
 """Explanations of a backbone's predictions in the coordinates of any basis."""
 
-import difflib
 from collections.abc import Sequence
 
 import torch
@@ -13,7 +12,8 @@ from uibe.functional.explanation import (
     orthonormal_coordinates,
     split_prediction,
 )
-from uibe.library.results import Explanation
+from uibe.library.explanation import Explanation
+from uibe.library.naming import concepts_of, suggestion
 from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
 from uibe.modules.linear_detectors import LinearDetectors
@@ -64,16 +64,8 @@ def _class_number(names: Sequence[str] | None, wanted: str | int | float, num_cl
         raise ConfigError(f"classes: expected a number from 0 to {num_classes - 1}, got {wanted}")
     if names is None:
         raise ConfigError(f"classes: {wanted!r}: the weights carry no names; give numbers of outputs")
-    raise ConfigError(f"classes: no class {wanted!r}{_suggestion(wanted, names)}")
-
-
-def _suggestion(wanted: str, names: Sequence[str]) -> str:
-    parts = [name for name in names if wanted.casefold() in name.casefold()]
-    close = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
-    found = list(dict.fromkeys([*parts, *close]))[:4]
-    return (
-        f"; did you mean {', '.join(map(repr, found))}?" if found else "; give a name of the weights' classes"
-    )
+    what = "give a name of the weights' classes"
+    raise ConfigError(f"classes: no class {wanted!r}{suggestion(wanted, names, what)}")
 
 
 def explain_features(
@@ -82,6 +74,7 @@ def explain_features(
     features: Tensor,
     classes: Sequence[str | int | float] | None = None,
     top: int = 3,
+    concepts: Sequence[str] = (),
 ) -> list[Explanation]:
     """Split the logits of each image.
 
@@ -91,6 +84,7 @@ def explain_features(
         features: `(N, D, H, W)`.
         classes: names or numbers of the classes to explain; None for each image's own highest.
         top: how many those are.
+        concepts: of the I directions; of one name their contributions are summed. None for numbers.
 
     Raises:
         ConfigError: if a class is unknown, or the head cannot run on features alone.
@@ -99,7 +93,8 @@ def explain_features(
         logits = backbone.head(features)
     if classes is None and top < 1:
         raise ConfigError(f"top: expected at least 1, got {top}")
-    size = logits.shape[1]
+    size, number = logits.shape[1], len(basis.directions)
+    called = tuple(concepts) or concepts_of(None, (), number)
     given = None if classes is None else class_numbers(backbone, classes, size)
     found = []
     for each, own in zip(features, logits, strict=True):
@@ -107,5 +102,5 @@ def explain_features(
         split = split_prediction(backbone.head, each[None], chosen, basis)
         names = [class_name(backbone, number) for number in chosen]
         parts = (split.logits[0], split.constant, split.contributions[0], split.residual[0])
-        found.append(Explanation(chosen, names, *parts, each, split.gradients[0], basis))
+        found.append(Explanation(chosen, names, *parts, each, split.gradients[0], basis, called))
     return found

@@ -95,8 +95,7 @@ def read_folder(folder: Path) -> Folder:
             "export its checkpoint again"
         )
     config = _json(folder / "config.json")
-    if not isinstance(config.get("format"), int) or config["format"] > _FORMAT:
-        raise MismatchError(f"{folder}/config.json: not of this version of uibe; update, or export again")
+    _check_format(config.get("format"), folder / "config.json")
     missing = [name for name in (*_OPTIONS, "weights_sha256") if name not in config]
     if missing:
         raise MismatchError(f"{folder}/config.json: lacks {', '.join(missing)}; export the basis again")
@@ -105,6 +104,13 @@ def read_folder(folder: Path) -> Folder:
     if labels is not None and len(labels) != len(basis.thresholds):
         raise MismatchError(f"{folder}: {len(labels)} labels for {len(basis.thresholds)} directions")
     return Folder({name: config[name] for name in _OPTIONS}, config["weights_sha256"], basis, labels)
+
+
+def _check_format(found: object, path: Path) -> None:
+    if isinstance(found, int) and found > _FORMAT:
+        raise MismatchError(f"{path}: format {found} is newer than this version's {_FORMAT}; update uibe")
+    if found != _FORMAT:
+        raise MismatchError(f"{path}: expected format {_FORMAT}, got {found!r}; export the basis again")
 
 
 def _basis(path: Path) -> InterpretableBasis | LinearDetectors:

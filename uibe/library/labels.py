@@ -33,17 +33,17 @@ class Label(NamedTuple):
         return f"{self.concept} ({self.category})"
 
 
-def labels_of(result: Dissection, iou: Tensor, concepts: Sequence[str]) -> tuple[Label, ...]:
+def labels_of(result: Dissection, replicates: Tensor, concepts: Sequence[str]) -> tuple[Label, ...]:
     """Labels of dissected detectors; intervals are cut to the range of an IoU.
 
     Args:
         result: labels and scores of I detectors.
-        iou: `(1 + B, I)` of every replicate, from `uibe.metrics.dissection.dissect_replicates`.
+        replicates: `(1 + B, I)` IoU, from `uibe.metrics.dissection.dissect_replicates`.
         concepts: names of the C concepts.
     """
     found = []
-    for label, samples in zip(result.labels.tolist(), iou.T, strict=True):
-        value, low, high = interval(samples)
+    for label, samples in zip(result.labels.tolist(), replicates.T, strict=True):
+        iou, low, high, _ = interval(samples)
         category = result.category_names[int(result.categories[label])]
-        found.append(Label(concepts[label], category, value, max(low, 0.0), min(high, 1.0)))
+        found.append(Label(concepts[label], category, iou, max(low, 0.0), min(high, 1.0)))
     return tuple(found)

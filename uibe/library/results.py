@@ -1,7 +1,5 @@
 """What is found in an image."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -9,13 +7,14 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from uibe.functional.explanation import Coordinates, contribution_maps
 from uibe.library.labels import Label
 
-__all__ = ["Box", "Detection", "Explanation", "Segmentation", "TopImage", "boxes"]
+__all__ = ["Box", "Detection", "Segmentation", "TopImage", "boxes"]
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom are outside."""
+
+_SHOWN = 5  # parts of a segmentation in its line
 
 
 class Detection(NamedTuple):
@@ -24,9 +23,10 @@ class Detection(NamedTuple):
     Attributes:
         direction: its number.
         label: its concept, None where detectors have no labels.
-        score: highest score in the image, in (0.5, 1).
+        score: highest score in the image, in (0.5, 1].
         mask: `(H, W)` bool, where it fires, in the image's own size.
         boxes: of the mask's connected parts, the largest first.
+        name: of the concept, or `direction 5`.
     """
 
     direction: int
@@ -34,6 +34,14 @@ class Detection(NamedTuple):
     score: float
     mask: Tensor
     boxes: list[Box]
+    name: str
+
+    def __repr__(self) -> str:
+        """In a line."""
+        number = "" if self.name == f"direction {self.direction}" else f", direction {self.direction}"
+        count = f"{len(self.boxes)} box{'es' if len(self.boxes) != 1 else ''}"
+        where = f"{_share(self.mask)} of the image in {count}"
+        return f"Detection({self.name}{number}, score {self.score:.3f}, {where})"
 
 
 class Segmentation(NamedTuple):
@@ -46,6 +54,27 @@ class Segmentation(NamedTuple):
 
     directions: Tensor
     names: dict[int, str]
+
+    def shares(self) -> dict[str, float]:
+        """Share of the image's pixels in [0, 1] of each name, the largest first; pixels of none are left out.
+
+        Example:
+            >>> import torch
+            >>> directions = torch.tensor([[3, 3, 5, -1]])
+            >>> Segmentation(directions, {3: "sky (object)", 5: "sky (object)"}).shares()
+            {'sky (object)': 0.75}
+        """
+        found: dict[str, float] = {}
+        for number, name in self.names.items():
+            found[name] = found.get(name, 0.0) + float((self.directions == number).double().mean())
+        return dict(sorted(found.items(), key=lambda each: -each[1]))
+
+    def __repr__(self) -> str:
+        """In a line, the largest parts."""
+        parts = [f"{name} {share:.0%}" for name, share in list(self.shares().items())[:_SHOWN]]
+        more = [f"{len(self.shares()) - _SHOWN} more"] if len(self.shares()) > _SHOWN else []
+        nothing = f"nothing {_share(self.directions < 0)}"
+        return f"Segmentation({_size(self.directions)}: {', '.join([*parts, *more, nothing])})"
 
 
 class TopImage(NamedTuple):
@@ -63,42 +92,19 @@ class TopImage(NamedTuple):
     projection: float
     mask: Tensor
 
+    def __repr__(self) -> str:
+        """In a line."""
+        fires = f"fires in {_share(self.mask)} of it"
+        return f"TopImage({self.name}, {_size(self.mask)}, projection {self.projection:.3f}, {fires})"
 
-@dataclass(frozen=True)
-class Explanation:
-    """Logits of an image, split over directions: `logits = constant + contributions.sum(1) + residual`.
 
-    Attributes:
-        classes: K numbers of outputs.
-        names: of the classes.
-        logits: `(K,)` float64.
-        constant: `(K,)`, logits of the mean feature everywhere.
-        contributions: `(K, I)`.
-        residual: `(K,)`, what the directions do not explain.
-        features: `(D, H, W)` of the image.
-        gradients: `(K, D, H, W)`.
-        basis: the directions.
-    """
+def _share(mask: Tensor) -> str:
+    return f"{float(mask.double().mean()):.0%}"
 
-    classes: list[int]
-    names: list[str]
-    logits: Tensor
-    constant: Tensor
-    contributions: Tensor
-    residual: Tensor
-    features: Tensor
-    gradients: Tensor
-    basis: Coordinates
 
-    def strongest(self, place: int, count: int = 3, negative: bool = False) -> list[int]:
-        """Directions with the largest positive, or negative, contributions to the class at `place`."""
-        values = -self.contributions[place] if negative else self.contributions[place]
-        found = values.argsort(descending=True, stable=True)[:count].tolist()
-        return [number for number in found if values[number] > 0]
-
-    def heat_maps(self, place: int, directions: Sequence[int]) -> Tensor:
-        """Per-pixel terms of directions' contributions to the class at `place`, `(n, H, W)` of the layer."""
-        return contribution_maps(self.features, self.gradients[place], self.basis, directions)
+def _size(plane: Tensor) -> str:
+    """As one says it: width first."""
+    return f"{plane.shape[1]} x {plane.shape[0]}"
 
 
 def boxes(mask: Tensor) -> list[Box]:

@@ -6,7 +6,7 @@ from typing import Any
 from uibe.functional.intervals import Interval, ScoreSamples, interval
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.metrics.comparison import Basis, Comparison, Readings, differences
-from uibe.report.markdown import signed, table
+from uibe.report.markdown import ranged, signed, table
 
 __all__ = ["comparison_markdown", "comparison_rows", "differences_document"]
 
@@ -14,8 +14,9 @@ _SHOWN = ("S1", "S2")
 _NOTES = (
     "- *area*: mean over the logarithm of the firing rate, at NetDissect's quantile thresholds. *own "
     "thresholds*: those that UIBE's objective learned for the basis; bases then fire at different rates.",
-    "- Intervals are basic bootstrap intervals: S2 sums maxima, which are larger in a sample drawn again, "
-    "and the interval is moved back by as much. An estimate can therefore lie above its own interval.",
+    "- Intervals are basic bootstrap intervals. S2 sums maxima, and a maximum over noise is too large: in "
+    "the data, and again in every replicate. The interval is moved back by as much and can lie below the "
+    "estimate; *corrected* is then the estimate moved back too. Compare bases by the paired differences.",
     f"- Customary cut of interpretable detectors: IoU > {INTERPRETABLE_IOU}.",
 )
 _READINGS = (
@@ -183,7 +184,8 @@ def _columns(samples: ScoreSamples) -> dict[str, float]:
     columns: dict[str, float] = {}
     for score, values in samples._asdict().items():
         found = interval(values)
-        columns.update({score: found.value, f"{score}_low": found.low, f"{score}_high": found.high})
+        columns[score] = found.value
+        columns.update({f"{score}_{name}": getattr(found, name) for name in ("low", "high", "corrected")})
     return columns
 
 
@@ -194,8 +196,7 @@ def _title(reading: str) -> str:
 def _cell(readings: Readings, reading: str, score: str) -> str:
     if reading not in readings:
         return ""
-    value, low, high = interval(getattr(readings[reading], score))
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    return ranged(*interval(getattr(readings[reading], score)))
 
 
 def _gap(one: Readings, other: Readings, reading: str, score: str) -> str:

@@ -2,17 +2,37 @@
 
 from collections.abc import Sequence
 
-__all__ = ["signed", "table"]
+__all__ = ["ranged", "signed", "table"]
 
 
-def signed(value: float, low: float, high: float) -> str:
+def ranged(value: float, low: float, high: float, corrected: float | None = None, sign: str = "") -> str:
+    """An estimate with its interval, and the corrected estimate where the interval misses the estimate.
+
+    Args:
+        value: the estimate.
+        low: lower end of its interval.
+        high: upper end.
+        corrected: see `uibe.functional.intervals.Interval`; unknown in documents of earlier versions.
+        sign: "+" writes the sign of positive numbers too.
+
+    Example:
+        >>> ranged(1.0, 0.5, 2.0, 1.1), ranged(4.66, 4.1, 4.52, 4.314)
+        ('1.00 [0.50, 2.00]', '4.66, corrected 4.31 [4.10, 4.52]')
+    """
+    number = f"{sign}.2f"
+    missed = corrected is not None and not low <= value <= high
+    text = f"{value:{number}}, corrected {corrected:{number}}" if missed else f"{value:{number}}"
+    return f"{text} [{low:{number}}, {high:{number}}]"
+
+
+def signed(value: float, low: float, high: float, corrected: float | None = None) -> str:
     """A difference with its interval, bold where 0 is outside.
 
     Example:
         >>> signed(1.0, 0.5, 2.0), signed(-0.25, -1.0, 0.5)
         ('**+1.00 [+0.50, +2.00]**', '-0.25 [-1.00, +0.50]')
     """
-    text = f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+    text = ranged(value, low, high, corrected, "+")
     return f"**{text}**" if low > 0 or high < 0 else text
 
 

@@ -1,0 +1,145 @@
+"""A prediction, taken apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from uibe.functional.explanation import Coordinates, contribution_maps
+from uibe.library.columns import columns
+from uibe.library.naming import UNCLEAR
+
+__all__ = ["ConceptSum", "Explanation", "sums_by_concept"]
+
+
+class ConceptSum(NamedTuple):
+    """What the directions of one concept add to a logit.
+
+    Attributes:
+        name: of the concept, or `direction 5`; `unclear` of all directions whose label hardly overlaps.
+        contribution: their sum.
+        directions: their numbers.
+    """
+
+    name: str
+    contribution: float
+    directions: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        """In a line."""
+        number = len(self.directions)
+        return f"ConceptSum({self.name} {self.contribution:+.2f}, {number} direction{'s' * (number != 1)})"
+
+
+def sums_by_concept(contributions: Tensor, concepts: Sequence[str]) -> list[ConceptSum]:
+    """Sums over the directions of each concept, the largest first; together they are the sum of all.
+
+    Args:
+        contributions: `(I,)`.
+        concepts: I names.
+
+    Example:
+        >>> import torch
+        >>> found = sums_by_concept(torch.tensor([1.0, -2.0, 3.0]), ["sky", "car", "sky"])
+        >>> [(each.name, each.contribution) for each in found]
+        [('sky', 4.0), ('car', -2.0)]
+    """
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(concepts):
+        places.setdefault(name, []).append(place)
+    found = [ConceptSum(name, float(contributions[own].sum()), tuple(own)) for name, own in places.items()]
+    return sorted(found, key=lambda each: -each.contribution)
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """Logits of an image, split over directions: `logits = constant + contributions.sum(1) + residual`.
+
+    Attributes:
+        classes: K numbers of outputs.
+        names: of the classes.
+        logits: `(K,)` float64.
+        constant: `(K,)`, logits of the mean feature everywhere.
+        contributions: `(K, I)`.
+        residual: `(K,)`, what the directions do not explain.
+        features: `(D, H, W)` of the image.
+        gradients: `(K, D, H, W)`.
+        basis: the directions.
+        concepts: of the I directions.
+
+    Example:
+        >>> import torch
+        >>> basis = Coordinates(torch.eye(2), torch.eye(2), torch.zeros(2))
+        >>> parts = torch.tensor([[3.0, -1.0]]), torch.tensor([0.0])
+        >>> planes = torch.zeros(2, 1, 1), torch.zeros(1, 2, 1, 1)
+        >>> one = torch.tensor([1.0])
+        >>> found = Explanation([7], ["street"], one + 2, one, *parts, *planes, basis, ("road", "sky"))
+        >>> found
+        Explanation(street 3.00; 2 directions of 2 concepts)
+        >>> found.top(1)
+        [ConceptSum(road +3.00, 1 direction)]
+        >>> print(found.summary())
+        street: 3.00 = constant 1.00 + directions 2.00 + residual 0.00
+        concept  contribution  directions
+        road     +3.00         1
+        sky      -1.00         1
+    """
+
+    classes: list[int]
+    names: list[str]
+    logits: Tensor
+    constant: Tensor
+    contributions: Tensor
+    residual: Tensor
+    features: Tensor
+    gradients: Tensor
+    basis: Coordinates
+    concepts: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """In a line."""
+        logits = ", ".join(
+            f"{name} {logit:.2f}" for name, logit in zip(self.names, self.logits.tolist(), strict=True)
+        )
+        number = f"{len(self.concepts)} directions of {len(set(self.concepts))} concepts"
+        return f"Explanation({logits}; {number})"
+
+    def by_concept(self, place: int = 0) -> list[ConceptSum]:
+        """Contributions to the class at `place`, summed by concept, the largest first."""
+        return sums_by_concept(self.contributions[place], self.concepts)
+
+    def top(self, count: int = 5, place: int = 0, negative: bool = False) -> list[ConceptSum]:
+        """The concepts that speak most for the class at `place`, or against it; `unclear` is not among them.
+
+        Args:
+            count: fewer if fewer do.
+            place: of the class in `classes`.
+            negative: those against it, the strongest first.
+        """
+        found = [each for each in self.by_concept(place) if each.name != UNCLEAR]
+        if negative:
+            return [each for each in reversed(found) if each.contribution < 0][:count]
+        return [each for each in found if each.contribution > 0][:count]
+
+    def summary(self, place: int = 0, count: int = 5) -> str:
+        """The logit of the class at `place` as a sum, and the strongest concepts for and against it."""
+        total, names = float(self.contributions[place].sum()), self.names[place]
+        head = (
+            f"{names}: {float(self.logits[place]):.2f} = constant {float(self.constant[place]):.2f} "
+            f"+ directions {total:.2f} + residual {float(self.residual[place]):.2f}"
+        )
+        shown = [*self.top(count, place), *reversed(self.top(count, place, negative=True))]
+        shown += [each for each in self.by_concept(place) if each.name == UNCLEAR]
+        rows = [[each.name, f"{each.contribution:+.2f}", str(len(each.directions))] for each in shown]
+        return "\n".join([head, *columns(["concept", "contribution", "directions"], rows)])
+
+    def strongest(self, place: int, count: int = 3, negative: bool = False) -> list[int]:
+        """Directions with the largest positive, or negative, contributions to the class at `place`."""
+        values = -self.contributions[place] if negative else self.contributions[place]
+        found = values.argsort(descending=True, stable=True)[:count].tolist()
+        return [number for number in found if values[number] > 0]
+
+    def heat_maps(self, place: int, directions: Sequence[int]) -> Tensor:
+        """Per-pixel terms of directions' contributions to the class at `place`, `(n, H, W)` of the layer."""
+        return contribution_maps(self.features, self.gradients[place], self.basis, directions)

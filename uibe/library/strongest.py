@@ -1,0 +1,56 @@
+"""The images in which a detector responds most strongly."""
+
+from collections.abc import Callable
+
+from PIL import Image
+from torch import Tensor
+
+from uibe.functional.bilinear import upsample
+from uibe.library.named import NamedImages
+from uibe.library.results import TopImage
+from uibe.report.examples import strongest_images
+
+__all__ = ["top_images"]
+
+
+def top_images(
+    source: NamedImages,
+    features: Callable[[list[Image.Image]], Tensor],
+    direction: Tensor,
+    threshold: Tensor,
+    count: int,
+    batch: int = 32,
+) -> list[TopImage]:
+    """The images with the highest projection on a direction, highest first; read batch by batch.
+
+    Args:
+        source: the images.
+        features: `(N, D, H, W)` of N images.
+        direction: `(D,)`.
+        threshold: shape `()`, above which its detector fires.
+        count: fewer if there are fewer.
+        batch: images to hold at once.
+
+    Example:
+        >>> import torch
+        >>> from uibe.library.named import named_images
+        >>> source = named_images([Image.new("L", (4, 2), value) for value in (50, 200)])
+        >>> def brightness(images):
+        ...     return torch.tensor([float(image.getpixel((0, 0))[0]) for image in images]).view(-1, 1, 1, 1)
+        >>> top_images(source, brightness, torch.ones(1), torch.tensor(100.0), count=1)
+        [TopImage(1, 4 x 2, projection 200.000, fires in 100% of it)]
+    """
+    batches = (
+        features([source.read(n) for n in range(at, min(at + batch, len(source.names)))])
+        for at in range(0, len(source.names), batch)
+    )
+    found = strongest_images(batches, direction[None], count)
+    return [
+        _top_image(source.names[position], source.read(position), maps, threshold)
+        for position, maps in zip(found.positions[0].tolist(), found.maps[0], strict=True)
+    ]
+
+
+def _top_image(name: str, image: Image.Image, maps: Tensor, threshold: Tensor) -> TopImage:
+    mask = upsample(maps[None], image.size[::-1])[0] > threshold
+    return TopImage(name, image, float(maps.max()), mask.cpu())
