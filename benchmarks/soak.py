@@ -3,6 +3,7 @@
 `train.py` learns on a small rendered set with all of its callbacks, TensorBoard and worker processes, and
 is measured at the end of every epoch. After a warm-up, in which caches and the heap fill, the growth an
 epoch is the median slope between all pairs of epochs (Theil-Sen), which one epoch out of line does not move.
+Of the logs it is that of the median epoch: pictures come in jumps, ever rarer (`surroundings.is_shown`).
 The exit code is 1 if a growth exceeds its bound. Reads `/proc`, so it runs on Linux only.
 """
 
@@ -12,7 +13,9 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from jsonargparse import auto_cli
@@ -147,7 +150,7 @@ def _kilobytes(folder: Path, pattern: str) -> float:
 
 
 def growth(rows: Sequence[Mapping[str, float]], warm_up: int) -> dict[str, float]:
-    """Median slope an epoch of what is bounded, over the rows after the warm-up.
+    """Growth an epoch of what is bounded, over the rows after the warm-up.
 
     Raises:
         ConfigError: if fewer than two rows are left.
@@ -155,7 +158,9 @@ def growth(rows: Sequence[Mapping[str, float]], warm_up: int) -> dict[str, float
     left = rows[warm_up:]
     if len(left) < 2:
         raise ConfigError(f"--warm_up: expected at least two epochs after it, got {len(left)}")
-    return {name: float(theilslopes([row[name] for row in left])[0]) for name in BOUNDS}
+    columns = {name: [row[name] for row in left] for name in BOUNDS}
+    slopes = {name: float(theilslopes(values)[0]) for name, values in columns.items()}
+    return {**slopes, "events_kb": median(after - before for before, after in pairwise(columns["events_kb"]))}
 
 
 def draw(rows: Sequence[Mapping[str, float]], slopes: Mapping[str, float], warm_up: int, path: Path) -> None:
@@ -169,7 +174,7 @@ def draw(rows: Sequence[Mapping[str, float]], slopes: Mapping[str, float], warm_
         axis.axvspan(0, warm_up, color="0.93", lw=0)
         axis.set(title=title, xlabel="epoch", xlim=(0, max(epochs[-1], 1)))
         axis.set_ylim(0, 1.25 * max(row[name] for row in rows for name in names))
-        axis.legend(loc="lower right")
+        axis.legend(loc="center right" if len(names) > 1 else "lower right")
     figure.suptitle(f"{len(rows)} epochs with all callbacks; grey is the warm-up")
     figure.savefig(path, dpi=100)
 
