@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from jsonargparse import auto_cli
 
 from commands import compare, explain, export, report, score
-from commands.arguments import with_lists
+from commands.arguments import Parser, with_lists
 from uibe.errors import one_line_errors
 
 LISTS = {"compare": ("--ckpt_path", "--bases", "--shares"), "explain": ("--image", "--classes")}
@@ -29,6 +29,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 [arg for arg in given if arg != "--debug"], LISTS.get(given[0] if given else "", ())
             ),
             as_positional=False,
+            parser_class=Parser,
             description=__doc__,
             prog="evaluate.py",
         )

@@ -16,7 +16,7 @@ from typing import Any
 from jsonargparse import auto_cli
 from rich.console import Console
 
-from commands.arguments import with_lists
+from commands.arguments import Parser, with_lists
 from uibe.errors import ConfigError, one_line_errors
 from uibe.report.files import output_folder, write_csv, write_json, write_text
 from uibe.report.matrix import matrix_markdown, matrix_rows
@@ -121,7 +121,7 @@ def _collect(folder: Path, console: Console) -> None:
     if documents:
         write_csv(folder / "table.csv", matrix_rows(documents))
         write_text(folder / "table.md", matrix_markdown(documents))
-        console.print(f"written  {folder / 'table.csv'}, {folder / 'table.md'}")
+        console.print(f"written  {folder / 'table.csv'}, {folder / 'table.md'}", markup=False)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -136,6 +136,7 @@ def main(args: Sequence[str] | None = None) -> None:
             experiments,
             args=with_lists([arg for arg in given if arg != "--debug"], LISTS),
             as_positional=False,
+            parser_class=Parser,
             description=__doc__,
             prog="experiments.py",
         )

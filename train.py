@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, set_parsing_settings
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.plugins.io import CheckpointIO
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from callbacks import (
@@ -23,9 +24,10 @@ from callbacks import (
 from datamodules import FeatureDataModule
 from lightning_modules.checkpoint import hyper_parameters, read_checkpoint
 from lightning_modules.checkpoint_io import AtomicCheckpointIO
+from lightning_modules.configs import check_configs
 from lightning_modules.quiet import quiet
 from lightning_modules.resume import run_to_resume
-from uibe.errors import ConfigError, one_line_errors
+from uibe.errors import ConfigError, one_line_errors, printable
 
 BOARD = {
     "class_path": "pytorch_lightning.loggers.TensorBoardLogger",
@@ -81,9 +83,12 @@ class TrainCLI(LightningCLI):
         given = self.config_init[self.config_init.subcommand].trainer.plugins or []
         plugins = given if isinstance(given, list) else [given]
         other = any(isinstance(plugin, CheckpointIO) for plugin in plugins)
-        return super().instantiate_trainer(
-            plugins=plugins if other else [*plugins, AtomicCheckpointIO()], **kwargs
-        )
+        plugins = plugins if other else [*plugins, AtomicCheckpointIO()]
+        try:
+            return super().instantiate_trainer(plugins=plugins, **kwargs)
+        except (ValueError, MisconfigurationException) as error:  # of values that no parser looks at
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ConfigError(f"trainer: {reason}") from error
 
     def _resume(self, parser: LightningArgumentParser, options: Namespace) -> None:
         if options.get("ckpt_path"):
@@ -91,7 +96,8 @@ class TrainCLI(LightningCLI):
         whole = yaml.safe_load(parser.dump(self.config))
         found = run_to_resume(whole[self.config.subcommand])
         if found is not None:
-            Console(soft_wrap=True).print(f"going on with {found.checkpoint}", highlight=False)
+            console = Console(soft_wrap=True)
+            console.print(f"going on with {found.checkpoint}", markup=False, highlight=False)
             options["ckpt_path"] = str(found.checkpoint)
             logger = options["trainer"]["logger"]
             first = logger[0] if isinstance(logger, list) else logger
@@ -110,7 +116,11 @@ def main(args: Sequence[str] | None = None) -> None:
     if args is None:
         sys.argv[1:] = given  # Lightning's launcher starts the other processes from here
     quiet()
+    # nothing there is a part of a training, and much of it is a program: it is not even imported
+    denied = sorted(sys.stdlib_module_names)
+    set_parsing_settings(import_path_denylist=denied, instantiate_subclass_spec_in_any=False)
     with one_line_errors(debug="--debug" in given):
+        check_configs(given)
         TrainCLI(
             LightningModule,
             FeatureDataModule,
@@ -119,6 +129,7 @@ def main(args: Sequence[str] | None = None) -> None:
             auto_configure_optimizers=False,
             seed_everything_default=0,
             save_config_kwargs={"overwrite": True},
+            parser_kwargs={"allow_abbrev": False},
             trainer_defaults={
                 "max_epochs": 6,
                 "devices": 1,
@@ -137,7 +148,8 @@ def _say_replaced(given: Mapping[str, Any], checkpoint: dict[str, Any]) -> None:
     differing = [key for key in kept if key in given and given[key] != kept[key]]
     if differing:
         changes = ", ".join(f"{key} {given[key]!r} -> {kept[key]!r}" for key in differing)
-        Console(soft_wrap=True).print(f"resuming with the checkpoint's own model options: {changes}")
+        line = f"resuming with the checkpoint's own model options: {printable(changes)}"
+        Console(soft_wrap=True).print(line, markup=False)
 
 
 if __name__ == "__main__":

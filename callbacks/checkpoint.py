@@ -1,5 +1,6 @@
 """The checkpoint from which a run goes on as if it had never stopped."""
 
+import errno
 import logging
 import os
 import shutil
@@ -20,6 +21,7 @@ from uibe.functional.processes import global_sum, world_size
 __all__ = ["RunCheckpoint"]
 
 _log = logging.getLogger(__name__)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _ASK_EVERY = 8  # steps between questions to the other processes
 
 
@@ -97,8 +99,11 @@ class RunCheckpoint(Checkpoint):
         self._signals.restore()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give the signals back; the state within a step is not worth keeping."""
+        """Give the signals back; the state within a step is not worth keeping. Say where a disk is full."""
         self._signals.restore()
+        # a failing write knows no name, and all that a run writes by itself is in one folder
+        if isinstance(exception, OSError) and exception.filename is None and exception.errno in _FULL:
+            exception.filename = trainer.log_dir or trainer.default_root_dir
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

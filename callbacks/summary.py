@@ -43,13 +43,13 @@ class SummaryCallback(Callback):
             console.print(history_table(history, _quantile(trainer)))
         checkpoint = _checkpoint(trainer)
         if log_dir:
-            console.print(f"logs        {log_dir}")
+            console.print(f"logs        {log_dir}", markup=False)
         if checkpoint and log_dir:
-            console.print(f"checkpoint  {checkpoint}")
+            console.print(f"checkpoint  {checkpoint}", markup=False)
             console.print("next")
-            console.print(f"  tensorboard --logdir {log_dir}")
+            console.print(f"  tensorboard --logdir {log_dir}", markup=False)
             for line in commands(str(checkpoint), str(log_dir)):
-                console.print(f"  {line}")
+                console.print(f"  {line}", markup=False)
 
 
 def _policies(trainer: Trainer) -> tuple[str, ...]:

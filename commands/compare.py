@@ -34,6 +34,7 @@ from uibe.report.comparison_figures import (
     save_figure,
 )
 from uibe.report.files import output_folder, write_csv, write_json, write_text
+from uibe.report.markdown import code
 
 __all__ = ["compare"]
 
@@ -107,7 +108,7 @@ def compare(
     }
     rates = _binary(scored, found, store) if binary else []
     console.print(_write(folder, scored, found, rates, options), markup=False)
-    console.print(f"written  {folder}")
+    console.print(f"written  {folder}", markup=False)
 
 
 def _checked(shares: Sequence[float] | None, replicates: int, random_seeds: int) -> list[float]:
@@ -191,10 +192,10 @@ def _grouped(scored: Comparison) -> dict[str, Readings]:
 
 def _heading(options: dict[str, Any]) -> str:
     return (
-        f"# Bases of `{options['layer']}`, {options['backbone']}\n\n"
-        f"`{options['ckpt_path'][0]}`; intervals from {options['replicates']} replicates of the validation "
-        "images. Figures: `firing_rate`, `iou_cut_*`, `iou_histogram_*`, `categories_*` beside this file; of "
-        "the random rotations they show number 0.\n\n"
+        f"# Bases of {code(options['layer'])}, {code(options['backbone'])}\n\n"
+        f"{code(options['ckpt_path'][0])}; intervals from {options['replicates']} replicates of the "
+        "validation images. Figures: `firing_rate`, `iou_cut_*`, `iou_histogram_*`, `categories_*` beside "
+        "this file; of the random rotations they show number 0.\n\n"
     )
 
 

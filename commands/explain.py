@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from rich.console import Console
@@ -11,22 +11,22 @@ from commands.bases import BASES, Fitting, named_bases
 from commands.data import DataOptions, device_of
 from commands.labelling import labels_for, open_labelled
 from commands.processes import alone
+from commands.splitting import concept_sums, parts_by_concept, parts_by_direction
 from datamodules import FeatureDataModule
 from lightning_modules.checkpoint import hyper_parameters, read_checkpoint
-from uibe.data.images import read_rgb
-from uibe.errors import ConfigError, MismatchError
+from uibe.data.images import read_images
+from uibe.errors import ConfigError, DataError, MismatchError
 from uibe.functional.detectors import Detectors
 from uibe.functional.explanation import Coordinates, coordinates
-from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.library.detector import ConceptDetector
-from uibe.library.explaining import explain_features
-from uibe.library.explanation import Explanation, sums_by_concept
+from uibe.library.explaining import class_numbers, explain_features
+from uibe.library.explanation import Explanation
 from uibe.library.labels import Label
 from uibe.library.loading import detector_from
-from uibe.library.naming import concepts_of
+from uibe.modules.backbone import Backbone
 from uibe.peers.store import load_detectors
 from uibe.report.comparison_figures import save_figure
-from uibe.report.explanation import ClassParts, Part, concepts_line, explanation_table, parts_document
+from uibe.report.explanation import ClassParts, concepts_line, explanation_table, parts_document
 from uibe.report.explanation_figures import explanation_figure, residual_figure
 from uibe.report.files import output_folder, write_json
 
@@ -48,6 +48,7 @@ def explain(
     classes: list[str | float] | None = None,
     top: int = 3,
     concepts: int = 3,
+    by: Literal["concept", "direction"] = "concept",
     basis: str | None = None,
     data: DataOptions | None = None,
     replicates: int = 200,
@@ -58,6 +59,7 @@ def explain(
 
     `logit = constant + sum of contributions + residual`. The residual is 0 to rounding for networks that end
     in global pooling and a linear layer. Labels come from the data of the checkpoint, where it is at hand.
+    Images that cannot be read are named in the end; the others are explained.
 
     Args:
         ckpt_path: checkpoint that train.py wrote.
@@ -65,7 +67,8 @@ def explain(
         out: folder for the results.
         classes: names or numbers of the classes to explain; each image's own highest by default.
         top: how many those are.
-        concepts: directions to show for and against each class.
+        concepts: concepts, or directions, to show for and against each class.
+        by: `concept` sums the directions of each label; `direction` shows them one by one.
         basis: instead of the checkpoint's own: natural, random, pca, ica, nmf, kmeans, sae, supervised, or a
             file `basis.safetensors`; adds the figure `why_orthonormal`.
         data: overrides of the checkpoint's data.
@@ -76,15 +79,16 @@ def explain(
     alone("explain")
     if not image or min(top, concepts, replicates) < 1:
         raise ConfigError("--image: expected a file; --top, --concepts and --replicates: at least 1")
-    pictures = [read_rgb(Path(file), "--image") for file in image]
+    found = read_images(image, "--image")
     checkpoint = read_checkpoint(ckpt_path)
     detector = detector_from(checkpoint, weights).to(device_of(device))
-    features = detector.features(pictures)
+    _check_classes(detector.backbone, classes)
+    features = detector.features(list(found.read.values()))
     own = explain_features(detector.backbone, detector.coordinates, features, classes, top)
     folder, console = output_folder(out), Console(soft_wrap=True)
     datamodule, reason = open_labelled(checkpoint, data or DataOptions(), detector.backbone)
     if datamodule is None:
-        console.print(f"labels   none: {reason}", markup=False)
+        console.print(f"labels   none: {reason}; directions are shown one by one", markup=False)
     used, raw = _chosen(basis, detector, checkpoint, datamodule, console)
     if datamodule is not None:
         with console.status("Labelling directions"):
@@ -96,23 +100,55 @@ def explain(
             residual_figure(_shares(detector, used, features, own, explained)), folder, "why_orthonormal"
         )
     documents = []
-    for name, file, picture, each in zip(_stems(image), image, pictures, explained, strict=True):
-        parts = [_parts(each, place, used.labels, concepts) for place in range(len(each.classes))]
-        save_figure(
-            explanation_figure(picture, parts, f"{Path(file).name}, basis: {used.name}"), folder, name
-        )
-        sums = [_by_concept(row, used.labels) for row in each.contributions]
-        for split, by_concept in zip(parts, sums, strict=True):
-            console.print(explanation_table(f"{file}: {split.name}", split))
-            if by_concept:
-                console.print(concepts_line(by_concept), markup=False, highlight=False)
-        rows = [
-            parts_document(split, row.tolist(), by_concept)
-            for split, row, by_concept in zip(parts, each.contributions, sums, strict=True)
-        ]
+    for (file, picture), name, each in zip(
+        found.read.items(), _stems(list(found.read)), explained, strict=True
+    ):
+        parts, rows = _split(file, each, used.labels, (concepts, by), console)
+        title = f"{Path(file).name}, basis: {used.name}"
+        save_figure(explanation_figure(picture, parts, title), folder, name)
         documents.append({"image": file, "figure": f"{name}.png", "classes": rows})
-    write_json(folder / "explanation.json", {**_about(ckpt_path, checkpoint, used), "images": documents})
+    failed = [{"image": file, "reason": str(error)} for file, error in found.failed.items()]
+    content = {**_about(ckpt_path, checkpoint, used), "images": documents, "failed": failed}
+    write_json(folder / "explanation.json", content)
     console.print(f"written  {folder}", markup=False)
+    if failed:
+        reasons = "; ".join(map(str, found.failed.values()))
+        raise DataError(
+            f"{reasons}; the other {len(documents)} of {len(image)} images are explained in {folder}"
+        )
+
+
+def _check_classes(backbone: Backbone, classes: Sequence[str | float] | None) -> None:
+    """Refuse what cannot be a class before anything is computed; numbers wait where only the head knows."""
+    if backbone.class_names is not None:
+        class_numbers(backbone, classes or [], len(backbone.class_names))
+    else:
+        names = [each for each in classes or [] if isinstance(each, str) and not each.isdigit()]
+        class_numbers(backbone, names, 0)
+
+
+def _split(
+    file: str, each: Explanation, labels: Sequence[Label] | None, shown: tuple[int, str], console: Console
+) -> tuple[list[ClassParts], list[dict[str, Any]]]:
+    """Print an image's tables; the parts to draw, and all numbers."""
+    count, by = shown
+    places = range(len(each.classes))
+    directions = [parts_by_direction(each, place, labels, count) for place in places]
+    concepts = [None if labels is None else parts_by_concept(each, place, labels, count) for place in places]
+    pairs = zip(concepts, directions, strict=True)
+    parts = [single if concept is None or by == "direction" else concept for concept, single in pairs]
+    sums = [concept_sums(row, labels) for row in each.contributions]
+    for split, by_concept in zip(parts, sums, strict=True):
+        console.print(explanation_table(f"{file}: {split.name}", split))
+        if by_concept and by == "direction":
+            console.print(concepts_line(by_concept), markup=False, highlight=False)
+    rows = [
+        parts_document(single, concept, row, by_concept)
+        for single, concept, row, by_concept in zip(
+            directions, concepts, each.contributions.tolist(), sums, strict=True
+        )
+    ]
+    return parts, rows
 
 
 def _chosen(
@@ -153,71 +189,24 @@ def _shares(
 ) -> dict[str, list[float]]:
     """`|residual| / |logit|` of the same images and classes under several bases."""
     mean = detector.coordinates.mean
-    unit = torch.nn.functional.normalize(used.coordinates.directions, dim=1)
-    others = {
-        "natural": coordinates(torch.eye(len(mean), device=mean.device), mean),
-        f"{used.name}, each direction by itself": Coordinates(unit, unit.T, mean),
-    }
-    found = {"learned": list(own), f"{used.name}, all together": list(explained)}
-    for name, basis in others.items():
+    found = {"learned basis": list(own)}
+
+    def add(name: str, basis: Coordinates) -> None:
         found[name] = [
             each
             for row, reference in zip(features, own, strict=True)
             for each in explain_features(detector.backbone, basis, row[None], reference.classes)
         ]
-    order = ["learned", "natural", *(name for name in found if name not in ("learned", "natural"))]
+
+    add("single channels (natural)", coordinates(torch.eye(len(mean), device=mean.device), mean))
+    if used.name != "natural":
+        unit = torch.nn.functional.normalize(used.coordinates.directions, dim=1)
+        found[f"{used.name}, directions solved for together"] = list(explained)
+        add(f"{used.name}, each direction by itself", Coordinates(unit, unit.T, mean))
     return {
-        name: torch.cat([(each.residual / each.logits).abs() for each in found[name]]).tolist()
-        for name in order
+        name: torch.cat([(each.residual / each.logits).abs() for each in several]).tolist()
+        for name, several in found.items()
     }
-
-
-def _parts(explanation: Explanation, place: int, labels: Sequence[Label] | None, concepts: int) -> ClassParts:
-    """The strongest directions of a class, the others summed."""
-    values = explanation.contributions[place]
-    ends = [explanation.strongest(place, concepts, negative) for negative in (False, True)]
-    positive, negative = (
-        [
-            Part(number, _name(labels, number), _detail(labels, number), float(values[number]), heat)
-            for number, heat in zip(found, explanation.heat_maps(place, found), strict=True)
-        ]
-        for found in ends
-    )
-    others = values.clone()
-    others[[number for found in ends for number in found]] = 0
-    return ClassParts(
-        number=explanation.classes[place],
-        name=explanation.names[place],
-        logit=float(explanation.logits[place]),
-        constant=float(explanation.constant[place]),
-        positive=positive,
-        negative=negative,
-        others_for=(float(others[others > 0].sum()), int((others > 0).sum())),
-        others_against=(float(others[others < 0].sum()), int((others < 0).sum())),
-        residual=float(explanation.residual[place]),
-    )
-
-
-def _name(labels: Sequence[Label] | None, number: int) -> str:
-    """The number, as several directions may share a label; a label that hardly overlaps is none."""
-    if labels is None:
-        return f"direction {number}"
-    return f"{number} {labels[number]}" if labels[number].iou > INTERPRETABLE_IOU else f"{number} unclear"
-
-
-def _detail(labels: Sequence[Label] | None, number: int) -> str:
-    if labels is None:
-        return ""
-    label = labels[number]
-    return f"IoU {label.iou:.2f} [{label.low:.2f}, {label.high:.2f}]"
-
-
-def _by_concept(contributions: torch.Tensor, labels: Sequence[Label] | None) -> dict[str, float]:
-    """Sums over the directions of each label, the largest first; those of no clear concept together."""
-    if labels is None:
-        return {}
-    found = sums_by_concept(contributions, concepts_of(labels, (), len(labels)))
-    return {each.name: each.contribution for each in found}
 
 
 def _stems(files: Sequence[str]) -> list[str]:

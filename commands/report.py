@@ -1,12 +1,14 @@
 """A page to look at: scores, curves and every detector with its strongest images."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 
 from commands.data import DataOptions, device_of, fingerprints, open_data
@@ -17,10 +19,12 @@ from lightning_modules.checkpoint import hyper_parameters, module_from, read_che
 from uibe.data.broden import BrodenDataset
 from uibe.data.features import FeatureStore
 from uibe.errors import ConfigError, DataError, MismatchError
+from uibe.functional.detectors import Detectors
 from uibe.functional.explanation import class_influence
 from uibe.library.explaining import coordinates_of
 from uibe.metrics.dissection import Dissection, dissect_replicates
 from uibe.metrics.protocol import EvaluationProtocol, detector_sets
+from uibe.report.distinct import distinct_images
 from uibe.report.document import (
     affected_classes,
     category_scores_document,
@@ -28,7 +32,7 @@ from uibe.report.document import (
     detectors_document,
     scores_document,
 )
-from uibe.report.examples import Examples, strongest_images
+from uibe.report.examples import Examples
 from uibe.report.files import output_folder, write_json, write_text
 from uibe.report.page import render_page
 from uibe.report.pictures import remove_stale_pictures, write_pictures
@@ -63,9 +67,11 @@ def report(
         thresholds: policy of the detectors shown; the first of the training's by default.
         quantile: share of train pixels that exceed a quantile threshold.
         union: rule for a detector's area.
-        images: strongest validation images of each detector, 1 to 12.
+        images: strongest validation images of each detector that look different, 1 to 12.
         class_images: validation images over which the change of each class is averaged; one is exact where
-            the head is pooling and a linear layer, 0 leaves the classes out.
+            the head is pooling and a linear layer, 0 leaves the classes out. The cost is a backward pass from
+            every class to the layer, and grows with the images: seconds for a last layer, a minute or more
+            for an early one.
         replicates: of the bootstrap over validation images.
         seed: of the bootstrap.
         weights: where the backbone's weights are now, if not where they were.
@@ -85,20 +91,16 @@ def report(
         results, iou = dissect_replicates(sets, store, replicates, seed, protocol.union)
     primary = next(iter(results))
     with console.status("Drawing detectors"):
-        examples = strongest_images(store.feature_batches("val"), sets[primary].directions, images)
-        pictures = write_pictures(
-            folder, examples, results[primary].thresholds, lambda place: store.image(store.rows("val")[place])
-        )
-    with console.status("Finding affected classes"):
-        classes = _classes(module, store, class_images, console)
+        examples, pictures = _drawn(folder, store, sets[primary], images)
+    classes = _classes(module, store, class_images, console)
     document = {
         "about": _about(
             ckpt_path, checkpoint, store, protocol, {"replicates": str(replicates), "seed": str(seed)}
         ),
-        "scores": scores_document(results, iou),
+        "scores": scores_document(results, iou, protocol.quantile, isinstance(module, SupervisedModule)),
         "categories": category_scores_document(results[primary], iou[primary]),
         "comparison": compared,
-        "detectors": _detectors(results[primary], iou[primary], store, examples, pictures, classes),
+        "detectors": _detectors(results[primary], iou[primary], store, examples, pictures, protocol, classes),
     }
     write_json(folder / "report.json", document)
     write_text(folder / "index.html", render_page(document))
@@ -158,10 +160,23 @@ def _about(
     return {
         "backbone": options["backbone"],
         "layer": options["layer"],
+        "quantile": protocol.quantile,
         "train_images": store.num_images("train"),
         "val_images": store.num_images("val"),
         "facts": facts,
     }
+
+
+def _drawn(folder: Path, store: FeatureStore, detectors: Detectors, count: int) -> tuple[Examples, list[str]]:
+    """The strongest images of each detector, and the paths of their pictures."""
+    directions, thresholds = detectors.directions, detectors.thresholds
+    images: Callable[[int], Any] = partial(_image, store)
+    examples = distinct_images(store.feature_batches("val"), directions, thresholds, count, images)
+    return examples, write_pictures(folder, examples, thresholds, images)
+
+
+def _image(store: FeatureStore, place: int) -> Any:  # noqa: ANN401 - Pillow's, which no command needs to know
+    return store.image(store.rows("val")[place])
 
 
 def _classes(
@@ -179,8 +194,14 @@ def _classes(
     except ConfigError as error:
         console.print(f"affected classes are left out: {error}", markup=False)
         return []
+    said = f"affected classes: {num_classes} at {len(chosen)} images (--class_images)"
+    console.print(said, markup=False, highlight=False)
     influence = class_influence(
-        backbone.head, features, coordinates_of(module.basis).to(features.device), num_classes
+        backbone.head,
+        features,
+        coordinates_of(module.basis).to(features.device),
+        num_classes,
+        partial(track, description=said, console=console, transient=True),
     )
     return affected_classes(influence.cpu(), backbone.class_names)
 
@@ -191,6 +212,7 @@ def _detectors(
     store: FeatureStore,
     examples: Examples,
     pictures: Sequence[str],
+    protocol: EvaluationProtocol,
     classes: Sequence[Sequence[dict[str, Any]]],
 ) -> list[dict[str, Any]]:
     peaks = examples.maps.flatten(2).amax(2)[:, 0].cpu()
@@ -201,6 +223,7 @@ def _detectors(
         fires=(peaks > result.thresholds).tolist(),
         images=[[_name(store, place) for place in places] for places in examples.positions.tolist()],
         sprites=pictures,
+        quantile=protocol.quantile,
         classes=classes,
     )
 

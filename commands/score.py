@@ -83,7 +83,7 @@ def _write(
     console = Console(soft_wrap=True)
     scores = {name: describe(result) for name, result in results.items()}
     console.print(score_table(scores, protocol.quantile))
-    console.print(f"written  {folder / 'metrics.json'}, {folder / 'detectors.csv'}")
+    console.print(f"written  {folder / 'metrics.json'}, {folder / 'detectors.csv'}", markup=False)
 
 
 def protocol_of(

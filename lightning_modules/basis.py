@@ -16,8 +16,8 @@ from lightning_modules.frozen import (
     record,
     without_backbone,
 )
+from lightning_modules.numbers import check_finite, check_step, check_trainer
 from lightning_modules.options import check_ranges, scheduled
-from uibe.errors import ConfigError
 from uibe.functional.detectors import pixels_of
 from uibe.functional.fused import fused_loss_sums
 from uibe.functional.losses import LossSums, LossTerms, LossWeights, loss_sums, loss_terms, total_loss
@@ -139,12 +139,10 @@ class BasisModule(LightningModule):
         In a distributed run each process looks at its own images; all begin with what the first one found.
 
         Raises:
-            ConfigError: with gradient accumulation, under which the inactive-classifier term is another.
+            ConfigError: with gradient accumulation, under which the inactive-classifier term is another, or
+                in half precision.
         """
-        if self.trainer.accumulate_grad_batches != 1:
-            raise ConfigError(
-                "trainer.accumulate_grad_batches: expected 1; raise data.pixels_per_batch instead"
-            )
+        check_trainer(self.trainer)
         keep_freed_memory()
         if bool(self.basis.started):
             return
@@ -182,9 +180,14 @@ class BasisModule(LightningModule):
         optimizer: Optimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Step, then move the base of the rotation where it is due."""
+        """Step, then move the base of the rotation where it is due.
+
+        Raises:
+            ConfigError: if the run diverged.
+        """
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.move_base(self.trainer.global_step + 1)  # this step is counted after the hook
+        check_step(self.basis, self.step_means, self.trainer)
 
     def move_base(self, step: int) -> None:
         """After optimizer step number `step`, counted from 1, move the rotation's base if it is due."""
@@ -214,7 +217,12 @@ class BasisModule(LightningModule):
         return result
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Record what is needed to load the checkpoint anywhere else and to refuse the wrong backbone."""
+        """Record what is needed to load the checkpoint anywhere else and to refuse the wrong backbone.
+
+        Raises:
+            ConfigError: if the run diverged.
+        """
+        check_finite(self.basis, self.step_means, self.trainer.global_step)
         checkpoint["uibe"] = record(self.backbone, getattr(self.trainer, "datamodule", None))
         checkpoint["step_means"] = self.step_means.sums()
 
@@ -253,7 +261,7 @@ class BasisModule(LightningModule):
         moments = RunningMoments(self.basis.num_features, full).to(self.device)
         for pixels in batches:
             moments.update(pixels)
-        return moments.compute()
+        return moments.moments()
 
     def _note(self, loss: Tensor, terms: LossTerms, fired: Tensor, num_pixels: Tensor) -> None:
         # not self.log: for so many values it takes a third as long as a step over 320 channels

@@ -22,6 +22,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         DataError: when saving, if it cannot be written; what stood at its place stays.
     """
 
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Any = lambda storage, place: storage,  # noqa: ANN401 - Lightning's signature
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Load tensors and plain types, whatever is asked for: anything else may run a program."""
+        return super().load_checkpoint(path, map_location, weights_only=True)
+
     def save_checkpoint(
         self,
         checkpoint: dict[str, Any],

@@ -1,12 +1,13 @@
 """The LightningModule that learns a supervised basis; mathematics and state live in `uibe`."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim import Adam
+from torch.optim import Adam, Optimizer
 
 from lightning_modules.frozen import (
     check_tensors,
@@ -15,6 +16,7 @@ from lightning_modules.frozen import (
     record,
     without_backbone,
 )
+from lightning_modules.numbers import check_finite, check_step, check_trainer
 from lightning_modules.options import scheduled
 from uibe.errors import ConfigError, MismatchError
 from uibe.functional.detectors import pixels_of
@@ -108,13 +110,10 @@ class SupervisedModule(LightningModule):
         """Choose the concepts, gather their pixels, and begin; a checkpoint's tensors come afterwards.
 
         Raises:
-            ConfigError: with gradient accumulation, or if no concept is frequent enough.
+            ConfigError: with gradient accumulation, in half precision, or if no concept is frequent enough.
             DataError: if the data has no labels.
         """
-        if self.trainer.accumulate_grad_batches != 1:
-            raise ConfigError(
-                "trainer.accumulate_grad_batches: expected 1; raise data.pixels_per_batch instead"
-            )
+        check_trainer(self.trainer)
         data = self.trainer.datamodule.features  # type: ignore[attr-defined]
         concepts = self._frequent(data)
         limit = self.hparams.pixels_megabytes * 2**20 // (4 * self.basis.num_features)
@@ -146,6 +145,21 @@ class SupervisedModule(LightningModule):
         [loss] = global_sums(local * size / total)
         self.step_means.update({"loss/total": loss}, total)
         return loss
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Step, and see that it led somewhere.
+
+        Raises:
+            ConfigError: if the run diverged.
+        """
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        check_step(self.basis, self.step_means, self.trainer)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean loss, and from how many pixels its detectors learned."""
@@ -181,7 +195,12 @@ class SupervisedModule(LightningModule):
         return result
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Record what is needed to load the checkpoint anywhere else and to refuse the wrong backbone."""
+        """Record what is needed to load the checkpoint anywhere else and to refuse the wrong backbone.
+
+        Raises:
+            ConfigError: if the run diverged.
+        """
+        check_finite(self.basis, self.step_means, self.trainer.global_step)
         extra = {"module": type(self).__name__, "concepts": list(self.basis.names)}
         checkpoint["uibe"] = {**record(self.backbone, getattr(self.trainer, "datamodule", None)), **extra}
         checkpoint["step_means"] = self.step_means.sums()
@@ -218,7 +237,7 @@ class SupervisedModule(LightningModule):
         moments = RunningMoments(self.basis.num_features, self.hparams.standardization == "whiten")
         for features in data.feature_batches("train"):
             moments.update(pixels_of(features).cpu())
-        return moments.compute()
+        return moments.moments()
 
     def _mine(self, weights: Tensor) -> None:
         """Choose the epoch's negatives and order by detectors' `weights`, `(I, D)` in standardized space."""

@@ -26,6 +26,7 @@ IMPORTS: dict[str, set[str]] = {
     "evaluate": {"commands", "uibe.errors", "jsonargparse"},
     "experiments": {"commands", "uibe.errors", "uibe.report", "jsonargparse", "rich"},
     "commands": {"lightning_modules", "datamodules", "uibe", "torch", "pytorch_lightning", "rich"},
+    "commands.arguments": {"jsonargparse"},
     "lightning_modules": {"uibe", "torch", "pytorch_lightning", "yaml"},
     "datamodules": {"uibe.data", "uibe.modules", "uibe.errors", "torch", "pytorch_lightning"},
     "callbacks": {

@@ -11,6 +11,7 @@ from PIL import Image
 from commands.explain import _stems
 from lightning_modules.checkpoint import module_from
 from tests.running import Bench, Outcome, Run, run_evaluate
+from uibe.library.detector import ConceptDetector
 
 
 def explain(trained: Run, out: Path, *extra: str | Path) -> Outcome:
@@ -61,6 +62,11 @@ def test_heat_maps_and_concepts_add_up(explained: Path) -> None:
                 heat = sum(map(sum, part["heat_map"]))
                 assert part["contribution"] == row["contributions"][part["direction"]]
                 assert heat == pytest.approx(part["contribution"], abs=1e-9)
+            for part in row["strongest_concepts"]:
+                several = [row["contributions"][number] for number in part["directions"]]
+                assert part["contribution"] == pytest.approx(sum(several))
+                assert part["contribution"] == pytest.approx(row["concepts"][part["concept"]])
+                assert sum(map(sum, part["heat_map"])) == pytest.approx(part["contribution"], abs=1e-9)
 
 
 def test_directions_have_labels_and_intervals(trained: Run, explained: Path, tmp_path: Path) -> None:
@@ -132,6 +138,7 @@ def test_without_labels_directions_have_numbers(
     assert "labels   none: data/gone: no such folder" in outcome.out
     assert "direction " in outcome.out
     assert _document(tmp_path)["directions"] == []
+    assert _document(tmp_path)["images"][0]["classes"][0]["strongest_concepts"] == []
     refused = explain(trained, tmp_path, "--image", images[0], "--basis", "pca")
     assert refused.code == 1
     assert "give --data.root" in refused.err
@@ -140,7 +147,10 @@ def test_without_labels_directions_have_numbers(
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["--image", "nowhere.png"], "nowhere.png (from --image): no such file"),
+        (
+            ["--image", "nowhere.png"],
+            "nowhere.png (from --image): no such file; give a file that is an image",
+        ),
         (["--image", "IMAGE", "--classes", "carr"], "no class 'carr'; did you mean 'car'"),
         (["--image", "IMAGE", "--classes", "900"], "expected a number from 0 to 50, got 900"),
         (["--image", "IMAGE", "--basis", "principal"], "--basis: expected natural, random, pca"),
@@ -157,6 +167,67 @@ def test_what_cannot_be_is_one_line(
     assert outcome.code == 1
     assert message in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_a_bad_image_does_not_lose_the_others(trained: Run, images: list[Path], tmp_path: Path) -> None:
+    broken, out = tmp_path / "broken.png", tmp_path / "out"
+    broken.write_bytes(b"no image")
+    outcome = explain(trained, out, "--image", broken, images[0], tmp_path / "gone.png", "--top", "1")
+    assert outcome.code == 1
+    (line,) = outcome.err.splitlines()
+    for mention in ("broken.png", "gone.png", "no such file", "the other 1 of 3 images", str(out)):
+        assert mention in line
+    document = _document(out)
+    assert [each["image"] for each in document["images"]] == [str(images[0])]
+    assert [each["image"] for each in document["failed"]] == [str(broken), str(tmp_path / "gone.png")]
+    assert {path.suffix for path in out.iterdir()} == {".json", ".png", ".svg"}
+
+
+def test_a_wrong_class_is_found_before_anything_is_computed(
+    trained: Run, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_early(*args: object) -> None:
+        pytest.fail("computed features")
+
+    monkeypatch.setattr(ConceptDetector, "features", too_early)
+    outcome = explain(trained, tmp_path, "--image", images[0], "--classes", "carr")
+    assert outcome.code == 1
+    assert "did you mean 'car'" in outcome.err
+
+
+def test_bars_are_of_concepts_unless_directions_are_asked_for(
+    trained: Run, images: list[Path], tmp_path: Path
+) -> None:
+    given = ["--image", images[0], "--top", "1"]
+    by_concept = explain(trained, tmp_path / "a", *given)
+    by_direction = explain(trained, tmp_path / "b", *given, "--by", "direction")
+    assert "by concept: " in by_direction.out
+    assert "by concept: " not in by_concept.out
+    (one,), (other,) = (_document(tmp_path / name)["images"] for name in "ab")
+    assert one == other  # the numbers are those of both
+    (row,) = one["classes"]
+    strongest = max(row["strongest_concepts"], key=lambda part: part["contribution"])
+    assert strongest["concept"] in by_concept.out
+    number = max(row["strongest"], key=lambda part: part["contribution"])["direction"]
+    assert f"{number} " in by_direction.out
+    assert (tmp_path / "a" / f"{images[0].stem}.png").read_bytes() != (
+        tmp_path / "b" / f"{images[0].stem}.png"
+    ).read_bytes()
+
+
+def test_images_are_turned_upright_as_in_the_library(
+    trained: Run, images: list[Path], tmp_path: Path
+) -> None:
+    turned, upright = tmp_path / "turned.png", tmp_path / "upright.png"
+    with Image.open(images[0]) as image:
+        exif = image.getexif()
+        exif[274] = 6  # to be turned clockwise
+        image.save(turned, exif=exif)
+        image.transpose(Image.Transpose.ROTATE_270).save(upright)
+    outcome = explain(trained, tmp_path / "out", "--image", turned, upright, "--top", "1")
+    assert outcome.code == 0, outcome.err
+    one, other = _document(tmp_path / "out")["images"]
+    assert one["classes"][0]["logit"] == pytest.approx(other["classes"][0]["logit"], rel=1e-6)
 
 
 def test_figures_of_files_of_one_name_are_numbered() -> None:

@@ -124,7 +124,11 @@ def test_comparison_of_the_same_layer_is_shown(trained: Run, tmp_path: Path) -> 
     document = json.loads((tmp_path / "compare.json").read_text(encoding="utf-8"))
     shown = content(tmp_path / "page")["comparison"]
     assert shown["differences"] == [
-        {"name": "natural", **{key: document["differences"]["natural"][key] for key in ("area", "own")}}
+        {
+            "name": "natural",
+            "meaning": "the layer's channels as they are",
+            **{key: document["differences"]["natural"][key] for key in ("area", "own")},
+        }
     ]
     assert "S2 against the firing rate" in (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
 

@@ -1,14 +1,20 @@
 """The three errors that users meet: each message names the culprit, what was expected and what to do.
 
 Pure functions in `uibe.functional` raise `ValueError` instead; the command line prints any of these
-as one line and exits with a non-zero code.
+as one line and exits with a non-zero code. So it does for what the machine may do to a run at any place:
+errors of the operating system, lack of memory, and worker processes that are killed.
 """
 
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["ConfigError", "DataError", "MismatchError", "one_line_errors"]
+__all__ = ["ConfigError", "DataError", "MismatchError", "one_line_errors", "printable"]
+
+# control characters, halves of characters, ends of lines; those that turn the direction of writing
+_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class ConfigError(ValueError):
@@ -25,7 +31,7 @@ class MismatchError(ValueError):
 
 @contextmanager
 def one_line_errors(debug: bool = False) -> Iterator[None]:
-    """Turn the errors above into one line on standard error and exit code 1.
+    """Turn the errors above and those of the operating system into one line on standard error, exit code 1.
 
     Args:
         debug: let them through with their traceback instead.
@@ -46,14 +52,51 @@ def one_line_errors(debug: bool = False) -> Iterator[None]:
         raise SystemExit(1) from None
 
 
+def printable(text: str) -> str:
+    r"""Spell out the control characters of a text of others, which could steer a terminal.
+
+    Args:
+        text: such as a label's name from a data set.
+
+    Example:
+        >>> printable("red\x1b[2J\n"), printable("naïve 猫")
+        ('red\\x1b[2J\\n', 'naïve 猫')
+    """
+    return "".join(ascii(each)[1:-1] if _steers(each) else each for each in text)
+
+
+def _steers(character: str) -> bool:
+    return unicodedata.category(character) in _UNPRINTABLE or character in _TURNING
+
+
 def _ours(error: BaseException | None) -> BaseException | None:
     """The one of our errors that caused this one: jsonargparse wraps what a constructor raises."""
     while error is not None and not isinstance(error, ConfigError | DataError | MismatchError):
+        if isinstance(error, OSError):
+            return DataError(_of_system(error))
+        if isinstance(error, MemoryError):
+            return DataError(
+                f"out of memory ({error}): a size in the data's index may be wrong; "
+                "else give a smaller data.batch_size or data.shuffle_megabytes"
+            )
+        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
+            return DataError(
+                f"{str(error).strip().rstrip('.')}: often memory ran out: give fewer data.num_workers, "
+                "then rerun, training with --resume auto"
+            )
         error = error.__cause__
     return error
+
+
+def _of_system(error: OSError) -> str:
+    """What happened to which file, as far as the operating system says."""
+    reason = error.strerror or str(error) or type(error).__name__
+    place = "" if error.filename is None else f"{error.filename}: "
+    return f"{place}{reason}; check the disk, its space and the rights, then rerun (--debug shows where)"
 
 
 def _last_line(error: BaseException) -> str:
     """The message; a worker process prepends its traceback and the error's name."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-    return line.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
+    line = line.removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
+    return printable(line)

@@ -70,7 +70,9 @@ def test_an_epoch_reads_each_block_once_a_pass_and_yields_each_pixel(
     assert found[: len(expected), 0].sort().values.equal(expected.sort().values)
     windows = pixels.windows
     if batch_size <= min(map(len, windows.order(torch.Generator()))):
-        assert pixels.buffer.num_loaded <= passes * windows.num_blocks
+        # what the last window of a pass left may be replaced before the next pass has used it up
+        again = (passes - 1) * windows.blocks_per_window
+        assert pixels.buffer.num_loaded <= passes * windows.num_blocks + again
     if windows.num_windows == 1:
         assert pixels.buffer.num_loaded <= windows.num_blocks
 
@@ -114,7 +116,13 @@ def test_windows_of_another_set_are_refused(cache: FeatureCache) -> None:
 def test_file_that_was_cut_is_named(tmp_path: Path) -> None:
     cache = fill(tmp_path, CacheKey(dtype="float32"), 4, [torch.ones(4, 3, 2, 2)])
     array = cache.path / "features-00000.npy"
-    array.write_bytes(array.read_bytes()[:-1])
+    content = array.read_bytes()
+    array.write_bytes(content[:-1])
+    with pytest.raises(MismatchError, match=r"features-00000\.npy: shorter than it was"):
+        cache.features([2])  # its checksum, as the last one, is not there
+    array.write_bytes(content)
+    assert len(cache.features([2])) == 1
+    array.write_bytes(content[: -4 * 4 - 1])
     assert len(cache.features([2])) == 1
     with pytest.raises(MismatchError, match=r"features-00000\.npy: shorter than it was"):
         cache.features([3])

@@ -237,9 +237,9 @@ def test_faulty_label_or_category_is_named(root: Path, name: str, old: str, new:
 
 
 def test_line_number_counts_lines_within_quotes(root: Path) -> None:
-    edit(root / "index.csv", "a/0.jpg", '"a/0\n.jpg"')
-    edit(root / "index.csv", "a/1.png,train", "a/1.png,test")
-    with pytest.raises(DataError, match="line 4: split 'test'"):
+    edit(root / "label.csv", "2,car,object(2),2,0.5,", '2,car,object(2),2,0.5,"auto\nmobile"')
+    edit(root / "label.csv", "wheel,part(2)", "wheel,part(x)")
+    with pytest.raises(DataError, match=r"label\.csv, line 6: category 'part\(x\)'"):
         BrodenIndex.read(root)
 
 

@@ -195,7 +195,7 @@ def test_corrupt_meta_is_refused(cache: FeatureCache, tmp_path: Path, content: b
 def test_other_format_is_refused(cache: FeatureCache, tmp_path: Path) -> None:
     meta = cache.path / "meta.json"
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "format": 0}))
-    with pytest.raises(MismatchError, match="format 0, this code reads 1 and 2"):
+    with pytest.raises(MismatchError, match="format 0, this code reads 1 to 3"):
         FeatureCache.open(tmp_path, KEY)
 
 

@@ -88,7 +88,7 @@ def test_metadata_describe_the_basis(tmp_path: Path, kind: Standardization) -> N
     basis.save(tmp_path / "basis.safetensors", {"layer": "features.4"})
     described = metadata_of(tmp_path / "basis.safetensors")
     assert set(described) == {
-        "format", "standardization", "rotation_map", "mean", "sd", "margin", "layer",
+        "format", "standardization", "rotation_map", "mean", "sd", "margin", "layer", "tensors_sha256",
     }  # fmt: skip
     assert (described["standardization"], described["layer"]) == (kind, "features.4")
     assert float(described["margin"]) == float(basis.margin.detach())

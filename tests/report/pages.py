@@ -13,6 +13,7 @@ from uibe.report.document import comparison_section
 from uibe.report.examples import Examples
 from uibe.report.page import render_page
 from uibe.report.pictures import write_pictures
+from uibe.report.titles import set_title
 
 CATEGORIES = ("color", "object", "part")
 HOSTILE = (
@@ -39,12 +40,21 @@ def document(number: int, names: Sequence[str] = (), sprites: Sequence[str] = ()
         "about": {
             "backbone": named[0],
             "layer": named[-1],
+            "quantile": 0.005,
             "train_images": 1234,
             "val_images": 567,
             "facts": {"checkpoint": named[0], "epoch": "3"},
         },
         "scores": [
-            {"name": name, "detectors": number, "firing_rate": 0.05, "scores": scores, "curves": curve}
+            {
+                "name": name,
+                "title": set_title(name, 0.005).name,
+                "meaning": set_title(name, 0.005).meaning or name,
+                "detectors": number,
+                "firing_rate": 0.05,
+                "scores": scores,
+                "curves": curve,
+            }
             for name in ("learned", named[0])
         ],
         "categories": [{"name": name, "detectors": number // 3, "scores": scores} for name in categories],
@@ -58,6 +68,7 @@ def document(number: int, names: Sequence[str] = (), sprites: Sequence[str] = ()
                 "iou_train": i / number,
                 "interpretable": i % 4 != 0,
                 "firing_rate": ((7 * i) % number + 1) / (10 * number),
+                "fires_widely": i % 7 == 3,
                 "threshold": 1.5,
                 "fires_in_val": i % 5 != 0,
                 "images": [f"{named[i]}.jpg", "b.jpg"],

@@ -3,52 +3,15 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
+from tests.report.browsing import DESKTOP, PHONE, Visit, needs_chromium, visiting
 from tests.report.pages import HOSTILE, write_report
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-DESKTOP, PHONE = (1280, 900), (390, 844)
-
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM.exists(), reason="needs Debian's Chromium: apt-get install chromium"
-)
-
-
-class Visit:
-    """A page, what it complained of and what it asked for."""
-
-    def __init__(self, page: Page) -> None:
-        self.page, self.complaints, self.requests = page, [], []  # type: Page, list[str], list[str]
-        page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: self.requests.append(request.url))
-
-    def shown(self) -> list[int]:
-        """Numbers of the visible cards in their order."""
-        return [int(each.get_attribute("data-number")) for each in self.page.locator(".card:visible").all()]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield started
-        started.close()
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -63,21 +26,7 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def visit(browser: Browser, report_page: Path) -> Iterator[Visit]:
-    yield from _visit(browser, report_page)
-
-
-def _visit(
-    browser: Browser,
-    path: Path,
-    size: tuple[int, int] = DESKTOP,
-    anchor: str = "",
-    **options: Any,  # noqa: ANN401 - of Playwright
-) -> Iterator[Visit]:
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
-    visit = Visit(context.new_page())
-    visit.page.goto(path.as_uri() + anchor)
-    yield visit
-    context.close()
+    yield from visiting(browser, report_page)
 
 
 def test_search_shows_what_matches_and_says_how_many(visit: Visit) -> None:
@@ -124,13 +73,13 @@ def test_sorting(visit: Visit, by: str, expected: list[int]) -> None:
 
 def test_best_of_each_label_comes_first(browser: Browser, tmp_path: Path) -> None:
     path = write_report(tmp_path, 6, 1, names=("a", "a", "a", "b", "a", "c"))
-    for visit in _visit(browser, path):
+    for visit in visiting(browser, path):
         visit.page.get_by_label("Sort by").select_option(value="lead")
         assert visit.shown() == [0, 3, 5, 1, 2, 4]
 
 
 def test_link_leads_to_its_detector_also_when_it_is_filtered_out(browser: Browser, report_page: Path) -> None:
-    for visit in _visit(browser, report_page, anchor="#detector-11"):
+    for visit in visiting(browser, report_page, anchor="#detector-11"):
         card = visit.page.locator("#detector-11")
         expect(card).to_be_in_viewport()
         expect(card).to_be_focused()
@@ -175,7 +124,7 @@ def test_pictures_load_late_and_nothing_comes_from_elsewhere(visit: Visit, repor
 def test_accessible_quiet_and_no_wider_than_the_screen(
     browser: Browser, which: str, size: tuple[int, int], scheme: str, request: pytest.FixtureRequest
 ) -> None:
-    for visit in _visit(browser, request.getfixturevalue(which), size, color_scheme=scheme):
+    for visit in visiting(browser, request.getfixturevalue(which), size, color_scheme=scheme):
         found = Axe().run(visit.page).response
         assert len(found["passes"]) > 20
         assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
@@ -189,7 +138,7 @@ def test_accessibility_check_would_find_something(visit: Visit) -> None:
 
 
 def test_hostile_names_are_shown_as_they_are(browser: Browser, hostile_page: Path) -> None:
-    for visit in _visit(browser, hostile_page):
+    for visit in visiting(browser, hostile_page):
         for number, name in enumerate(HOSTILE):
             card = visit.page.locator(f"#detector-{number}")
             assert card.locator(".label").text_content() == name
@@ -218,6 +167,6 @@ def test_no_other_script_may_run(visit: Visit) -> None:
 
 
 def test_page_without_scripts_shows_everything(browser: Browser, report_page: Path) -> None:
-    for visit in _visit(browser, report_page, java_script_enabled=False):
+    for visit in visiting(browser, report_page, java_script_enabled=False):
         expect(visit.page.locator("#controls")).to_be_hidden()
         assert visit.page.locator(".card:visible").count() == 12

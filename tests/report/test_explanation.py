@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from uibe.report.explanation import ClassParts, Part, explanation_table, parts_document
+from uibe.report.explanation import ClassParts, Part, explanation_table, iou_text, parts_document
 from uibe.report.explanation_figures import explanation_figure, residual_figure
 
 
@@ -19,36 +19,44 @@ def parts() -> ClassParts:
         name="a $50 note_[x]",
         logit=2.5,
         constant=0.5,
-        positive=[Part(3, "3 sky $x^ (object)", "IoU 0.50 [0.40, 0.60]", 3.0, heat)],
-        negative=[Part(4, "4 [red]car (object)", "IoU 0.20 [0.10, 0.30]", -1.5, -heat / 2)],
+        positive=[Part([3, 8], "sky $x^ (object)", "IoU 0.300 to 0.500", 3.0, heat)],
+        negative=[Part([4], "[red]car (object)", "IoU 0.200 [0.100, 0.300]", -1.5, -heat / 2)],
         others_for=(1.0, 9),
-        others_against=(-0.75, 5),
+        others_against=(-0.5, 5),
+        unclear=(-0.25, 6),
         residual=0.25,
+        covered=0.72,
     )
 
 
 def test_steps_add_up_to_the_logit(parts: ClassParts) -> None:
-    names, values = zip(*parts.steps(), strict=True)
-    assert sum(values) == parts.logit
-    assert names == (
-        "constant",
-        "3 sky $x^ (object)",
-        "9 others for it",
-        "4 [red]car (object)",
-        "5 others against it",
-        "residual",
-    )
+    steps = parts.steps()
+    assert sum(step.value for step in steps) == parts.logit
+    assert [(step.name, step.summed) for step in steps] == [
+        ("constant", 0),
+        ("sky $x^ (object)", 2),
+        ("9 others for it", 0),
+        ("[red]car (object)", 1),
+        ("5 others against it", 0),
+        ("no clear concept", 6),
+        ("residual", 0),
+    ]
 
 
 def test_bars_begin_where_the_one_before_ended(parts: ClassParts) -> None:
     figure = explanation_figure(Image.new("RGB", (8, 6)), [parts], "a.png")
     (axis,) = [each for each in figure.axes if each.patches]
+    assert [tick.get_text() for tick in axis.get_yticklabels()][1:4:2] == [
+        r"sky \$x^ (object) [2]",
+        "[red]car (object) [1]",
+    ]
+    assert "2 concepts named here: 72% of all" in axis.get_xlabel()
     bars = [(bar.get_x(), bar.get_width()) for bar in axis.patches]  # type: ignore[attr-defined]
     end = 0.0
-    for (left, width), (_, value) in zip(bars, parts.steps(), strict=False):
+    for (left, width), step in zip(bars, parts.steps(), strict=False):
         assert left == pytest.approx(end)
-        assert width == pytest.approx(value)
-        end += value
+        assert width == pytest.approx(step.value)
+        end += step.value
     assert bars[-1] == (0.0, parts.logit)
 
 
@@ -58,24 +66,62 @@ def test_names_are_taken_literally(parts: ClassParts) -> None:
     residual_figure({"$x^": [0.5], "learned": [0.0, 1e-8]}).savefig(io.BytesIO(), format="svg")
     out = io.StringIO()
     Console(file=out, width=120).print(explanation_table("c.png: [x]", parts))
-    assert "4 [red]car (object)" in out.getvalue()
+    assert "[red]car (object)" in out.getvalue()
     assert "c.png: [x]" in out.getvalue()
 
 
-def test_overlays_of_a_class_share_a_scale(parts: ClassParts) -> None:
-    figure = explanation_figure(Image.new("RGB", (8, 6), "white"), [parts], "a.png")
-    overlays = [axis.images[0].get_array() for axis in figure.axes if axis.images][1:]
-    strong, weak = overlays
+def test_overlays_share_a_scale_and_the_image_s_proportions(parts: ClassParts) -> None:
+    figure = explanation_figure(Image.new("RGB", (80, 60), "white"), [parts], "a.png")
+    pictures = [axis.images[0].get_array() for axis in figure.axes if axis.images]
+    _, strong, weak, bar = pictures
     assert strong is not None
     assert weak is not None
+    assert bar is not None
+    assert strong.shape == weak.shape == (216, 288, 3)
     # blue of the first at the top left, vermillion at half of its strength there of the second
     assert strong[0, 0, 2] > strong[0, 0, 0] + 0.5
     assert weak[0, 0, 0] > weak[0, 0, 2]
-    assert (1 - strong[0, 0].min()) > 1.5 * (1 - weak[0, 0].min()) > 0
+    assert (1 - strong[0, 0].min()) > 1.3 * (1 - weak[0, 0].min()) > 0
+
+
+def test_colours_are_those_of_the_colour_bar(parts: ClassParts) -> None:
+    figure = explanation_figure(Image.new("RGB", (8, 6), "white"), [parts], "a.png")
+    *_, overlay, _, bar = [axis for axis in figure.axes if axis.images]
+    assert "what each place adds to the logit, one scale" in bar.get_xlabel()
+    low, high, *_ = bar.images[0].get_extent()
+    assert low == -high
+    colours, shown = bar.images[0].get_array(), overlay.images[0].get_array()
+    assert colours is not None
+    assert shown is not None
+    heat = 1.0  # of the corner at the bottom right
+    place = round((heat / high + 1) / 2 * (colours.shape[1] - 1))
+    assert shown[-1, -1].tolist() == pytest.approx(colours[0, place].tolist(), abs=0.02)
+
+
+def test_a_few_peaks_do_not_make_all_else_faint(parts: ClassParts) -> None:
+    heat = torch.full((20, 20), 0.1)
+    heat[0, 0] = 0.3
+    figure = explanation_figure(
+        Image.new("RGB", (8, 6)),
+        [parts._replace(positive=[parts.positive[0]._replace(heat=heat)], negative=[])],
+        "",
+    )
+    *_, bar = [axis for axis in figure.axes if axis.images]
+    assert bar.images[0].get_extent()[1] == pytest.approx(0.1)
+
+
+def test_ious_near_the_cut_are_told_from_it() -> None:
+    assert iou_text(0.0404) == "0.0404"
+    assert iou_text(0.0396) == "0.040"
+    assert float(iou_text(0.04 + 1e-9)) > 0.04
+    assert iou_text(0.2) == "0.200"
 
 
 def test_document_keeps_every_digit(parts: ClassParts) -> None:
-    document = parts_document(parts._replace(residual=1e-7 / 3), [3.0, -1.5], {"sky": 3.0})
+    single = parts._replace(residual=1e-7 / 3)
+    document = parts_document(single, parts, [3.0, -1.5], {"sky": 3.0})
     assert document["residual"] == 1e-7 / 3
     assert document["strongest"][0]["heat_map"] == [[2.0, 0.0], [0.0, 1.0]]
+    assert document["strongest_concepts"][0]["directions"] == [3, 8]
     assert document["contributions"] == [3.0, -1.5]
+    assert parts_document(single, None, [], {})["strongest_concepts"] == []

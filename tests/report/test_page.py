@@ -39,7 +39,7 @@ def test_512_detectors_take_less_than_60_megabytes(tmp_path: Path) -> None:
 
 
 def test_scores_are_those_of_the_dissection() -> None:
-    (scored,) = scores_document({"learned": RESULT}, {"learned": REPLICATES})
+    (scored,) = scores_document({"learned": RESULT}, {"learned": REPLICATES}, 0.005)
     assert scored["scores"]["S1"] == interval(REPLICATES.sum(1))._asdict()
     assert scored["scores"]["S2"]["value"] == pytest.approx(0.65)
     assert scored["curves"]["detectors"][20] == 2
@@ -59,7 +59,14 @@ def test_category_without_detectors_has_scores_of_zero() -> None:
 def test_detectors_hold_what_is_known_of_them() -> None:
     classes = affected_classes(torch.tensor([[0.1, 0.0, -3.0], [-0.2, 1.0, 2.0]]), None, count=1)
     found = detectors_document(
-        RESULT, REPLICATES, ["sky", "road", "leg"], [True, False, True], [["a"], ["b"], ["c"]], "xyz", classes
+        RESULT,
+        REPLICATES,
+        ["sky", "road", "leg"],
+        [True, False, True],
+        [["a"], ["b"], ["c"]],
+        "xyz",
+        0.005,
+        classes,
     )
     assert [each["label"] for each in found] == ["sky", "leg", "leg"]
     assert [each["category"] for each in found] == ["object", "part", "part"]
@@ -99,3 +106,12 @@ def test_chart_of_nothing_is_refused_and_of_zeros_is_not() -> None:
     with pytest.raises(ValueError, match="at least one point"):
         line_chart("a", "x", "y", [])
     assert line_chart("a", "x", "y", [("one", [1.0], [0.0])]).series[0].points == "230.0,224.0"
+
+
+def test_an_estimate_that_its_interval_misses_stands_beside_the_corrected_one() -> None:
+    content = document(3)
+    content["scores"][0]["scores"]["S2"] = {"value": 4.66, "low": 4.1, "high": 4.52, "corrected": 4.314}
+    page = render_page(content)
+    assert "corrected 4.31 [4.10, 4.52]" in page
+    assert "12.50 <" in page
+    assert "corrected 12" not in page

@@ -1,4 +1,4 @@
-"""Pictures of detectors: what is marked, what is dimmed, and that files of others stay."""
+"""Pictures of detectors: what is marked, what is faded, and that files of others stay."""
 
 from pathlib import Path
 
@@ -22,13 +22,13 @@ def drawn(mask: Tensor) -> np.ndarray:
     return np.asarray(sprite([tile_of(WHITE)], mask[None].float(), 0.5))
 
 
-def test_mask_is_outlined_and_the_outside_dimmed() -> None:
+def test_mask_is_outlined_and_the_outside_faded() -> None:
     picture = drawn(torch.tensor([[0, 1], [0, 1]]))
     assert picture.shape == (TILE, TILE, 4)
     row = picture[TILE // 2, :, :3]
     edge = np.flatnonzero((row == OUTLINE).all(1))
     assert list(edge) == [79, 80, 158, 159]  # the boundary, and where the image ends
-    assert (row[:79] == 153).all()
+    assert (row[:79] == 238).all()
     assert (row[81:158] == 255).all()
 
 
@@ -36,11 +36,11 @@ def test_whole_mask_is_outlined_and_none_is_not() -> None:
     whole, none = drawn(torch.ones(2, 2)), drawn(torch.zeros(2, 2))
     assert (whole[0, 1:-1, :3] == OUTLINE).all()
     assert (whole[4:-4, 4:-4, :3] == 255).all()
-    assert (none[..., :3] == 153).all()
+    assert (none[..., :3] == 238).all()
 
 
 def test_threshold_itself_does_not_fire() -> None:
-    assert (np.asarray(sprite([tile_of(WHITE)], torch.full((1, 2, 2), 0.5), 0.5))[..., :3] == 153).all()
+    assert (np.asarray(sprite([tile_of(WHITE)], torch.full((1, 2, 2), 0.5), 0.5))[..., :3] == 238).all()
 
 
 def test_images_stand_in_rows_with_clear_gaps() -> None:

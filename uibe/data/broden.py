@@ -17,7 +17,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from uibe.data.images import decode_rgb
+from uibe.data.images import decode_mask, decode_rgb
 from uibe.data.index import BrodenIndex, BrodenRow, Cell, LabelTable
 from uibe.data.sources import fingerprint
 from uibe.data.threads import in_threads
@@ -123,6 +123,10 @@ class BrodenDataset(Dataset[BrodenSample]):
             raise TypeError("samples need a transform: give BrodenDataset one, or use labels(i) and image(i)")
         return {"image": self.transform(self.image(i)), "labels": self.labels(i), "row": self.rows[i]}
 
+    def place(self, i: int) -> str:
+        """The path or URL of image `i`, for messages."""
+        return self.index.source.place(f"images/{self.index.rows[self.rows[i]].image}")
+
     def image(self, i: int) -> Image.Image:
         """The decoded RGB image `i`, before the transform.
 
@@ -130,7 +134,7 @@ class BrodenDataset(Dataset[BrodenSample]):
             DataError: it is missing or cannot be decoded.
         """
         row = self.index.rows[self.rows[i]]
-        return self._decode(f"images/{row.image}", row)
+        return self._decode(f"images/{row.image}", row, decode_rgb)
 
     def labels(self, i: int) -> ImageLabels:
         """The labels of image `i`; the image itself is not opened.
@@ -152,7 +156,7 @@ class BrodenDataset(Dataset[BrodenSample]):
 
     def _plane(self, row: BrodenRow, mask: str) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
         """Concept codes (sh, sw) of one mask file."""
-        pixels = np.asarray(self._decode(f"images/{mask}", row))
+        pixels = np.asarray(self._decode(f"images/{mask}", row, decode_mask))
         if pixels.shape[:2] != row.mask_size:
             found, expected = (f"{w} x {h}" for h, w in (pixels.shape[:2], row.mask_size))
             where = f"{self.index.source.place(f'images/{mask}')} (from {self._where(row)})"
@@ -171,9 +175,9 @@ class BrodenDataset(Dataset[BrodenSample]):
         """How to shuffle some ascending rows so that few bytes are read twice; None: in any way."""
         return self.index.source.windows(len(rows))
 
-    def _decode(self, name: str, row: BrodenRow) -> Image.Image:
+    def _decode(self, name: str, row: BrodenRow, decode: Callable[..., Image.Image]) -> Image.Image:
         source = self.index.source
-        return decode_rgb(source.file(name), source.place(name), self._where(row))
+        return decode(source.file(name), source.place(name), self._where(row))
 
     def _where(self, row: BrodenRow) -> str:
         return f"{self.index.source.place('index.csv')}, line {row.line}"

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uibe.data.cache_folder import DTYPES, CacheKey, Layout, differences, read_meta
+from uibe.data.cache_checks import ImageChecks
+from uibe.data.cache_folder import DTYPES, META_NAME, CacheKey, Layout, differences, read_meta
 from uibe.data.cache_shards import FeaturesOf, write_stream, write_together
 from uibe.data.indices import checked_indices
-from uibe.data.rows import RowFile, RowFiles
+from uibe.data.rows import RowFile, RowFiles, stamp_of
 from uibe.errors import ConfigError, MismatchError
 
 __all__ = ["CacheKey", "FeatureCache", "fill", "fill_shards"]
@@ -27,8 +28,9 @@ __all__ = ["CacheKey", "FeatureCache", "fill", "fill_shards"]
 class FeatureCache:
     """Read access to one complete cache; made by `FeatureCache.open` or `fill`.
 
-    Nothing stays open or in memory between calls, so that an instance can be sent to data-loading workers
-    and the largest cache takes no more memory than what was asked for.
+    Nothing stays open or in memory between calls but four bytes an image, so that an instance can be sent to
+    data-loading workers and the largest cache takes no more memory than what was asked for. The features of
+    an image are compared with their checksum when a process first reads them.
 
     Example:
         >>> import tempfile
@@ -47,6 +49,8 @@ class FeatureCache:
         self._path = path
         self._layout = layout
         self._shape = layout.shape
+        self._checks = ImageChecks(path, layout)
+        self._stamps = [stamp_of(path / layout.name(shard)) for shard in range(layout.num_shards)]
 
     @classmethod
     def exists(cls, directory: str | Path, key: CacheKey) -> bool:
@@ -71,7 +75,9 @@ class FeatureCache:
         found, layout = read_meta(path)
         if found != key:
             differing = ", ".join(differences(found, key))
-            raise MismatchError(f"{path}: filled with {differing}; delete the folder and fill it again")
+            raise MismatchError(
+                f"{path / META_NAME}: filled with {differing}; delete the folder and fill it again"
+            )
         return cls(path, layout)
 
     def __repr__(self) -> str:
@@ -81,8 +87,8 @@ class FeatureCache:
     def _files(self) -> RowFiles:
         layout = self._layout
         files = (
-            RowFile(self.path / layout.name(shard), layout.start(shard), layout.image_bytes)
-            for shard in range(layout.num_shards)
+            RowFile(self.path / layout.name(shard), layout.start(shard), layout.image_bytes, stamp)
+            for shard, stamp in enumerate(self._stamps)
         )
         return RowFiles(tuple(files), layout.images_per_shard)
 
@@ -124,9 +130,10 @@ class FeatureCache:
         """Read the images of n rows into n places of what `empty` gave.
 
         Raises:
-            MismatchError: a file is shorter than it was.
+            MismatchError: a file is gone, damaged, or was changed since the cache was opened.
         """
         self._files.read_into(room, places, rows)
+        self._checks.check(room, places, rows)
 
     def advise(self, rows: Tensor) -> None:
         """Tell the operating system, where it listens, that these rows will be read soon."""
@@ -165,9 +172,14 @@ class FeatureCache:
         """
         area = math.prod(self.feature_size)
         index = checked_indices(indices, self.num_images * area, f"{self.path}: pixel index")
+        room, first = self.empty(1), torch.zeros(1, dtype=torch.int64)
+        for row in (index // area).unique():  # type: ignore[no-untyped-call]
+            if self._checks.unread[row]:
+                self.read_into(room, first, row[None])
         pixels = torch.empty(len(index), self.num_features, dtype=DTYPES[self.dtype])
         for file, chosen, image in self._files.parts(index // area):
-            array = np.load(file.path, mmap_mode="r", allow_pickle=False)
+            with file.opened():
+                array = np.load(file.path, mmap_mode="r", allow_pickle=False)
             flat = np.asarray(array).reshape(-1, self.num_features)
             found = np.take(flat, (image * area + index[chosen] % area).numpy(), axis=0)
             pixels[chosen] = torch.from_numpy(found).view(pixels.dtype)

@@ -19,13 +19,29 @@ import torch
 
 from uibe.errors import ConfigError, MismatchError
 
-__all__ = ["DTYPES", "META_NAME", "CacheKey", "Layout", "differences", "meta_text", "read_meta"]
+__all__ = [
+    "CHECK",
+    "DTYPES",
+    "META_NAME",
+    "REMEDY",
+    "CacheKey",
+    "Layout",
+    "differences",
+    "meta_text",
+    "read_meta",
+]
 
 META_NAME = "meta.json"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
-_ONE_FILE, _SHARDS = 1, 2  # formats of the folder; a new one gets a new number, so that none is misread
-_REMEDY = "delete the folder and rerun the command that filled it"
+CHECK = np.dtype("<u4")  # one for each image, after all images of a shard
+
+_ONE_FILE, _UNCHECKED, _SHARDS = (
+    1,
+    2,
+    3,
+)  # formats of the folder; a new one gets a new number, so that none is misread
+REMEDY = "delete the folder and rerun the command that filled it"
 _SHARD_BYTES = 2**30
 _MANY = 64  # shards of a large set: enough to share them out evenly, and to lose little when killed
 _GRAIN = 64  # a multiple of the usual batch sizes, so that batches end where shards do
@@ -101,6 +117,7 @@ class Layout:
         images_per_shard: images of each file; the last one has what is left.
         file_bytes: size of each file.
         one_file: whether it is the single file of the first format.
+        checked: whether each file ends with a CRC-32 of every image, as it does from the third format on.
     """
 
     shape: tuple[int, int, int, int]
@@ -108,6 +125,7 @@ class Layout:
     images_per_shard: int
     file_bytes: tuple[int, ...]
     one_file: bool = False
+    checked: bool = True
 
     @classmethod
     def plan(
@@ -133,7 +151,9 @@ class Layout:
         size = math.prod(shape[1:]) * DTYPES[dtype].itemsize
         layout = cls(shape, dtype, images_per_shard or _images_per_shard(shape[0], size), ())
         shards = range(-(-shape[0] // layout.images_per_shard))
-        sizes = (len(layout.header(shard)) + len(layout.rows(shard)) * size for shard in shards)
+        sizes = (
+            len(layout.header(shard)) + len(layout.rows(shard)) * (size + CHECK.itemsize) for shard in shards
+        )
         return cls(shape, dtype, layout.images_per_shard, tuple(sizes))
 
     @property
@@ -157,7 +177,8 @@ class Layout:
 
     def start(self, shard: int) -> int:
         """Bytes before the first image of a file."""
-        return self.file_bytes[shard] - len(self.rows(shard)) * self.image_bytes
+        each = self.image_bytes + (CHECK.itemsize if self.checked else 0)
+        return self.file_bytes[shard] - len(self.rows(shard)) * each
 
     def header(self, shard: int) -> bytes:
         """What a file begins with, as NumPy writes it."""
@@ -187,34 +208,52 @@ def read_meta(path: Path) -> tuple[dict[str, str], Layout]:
 
     Raises:
         MismatchError: the meta data is damaged or of another version, or a file is missing or not of the
-            size that the meta data says.
+            size or shape that the meta data says.
     """
     try:
         meta = json.loads((path / META_NAME).read_text(encoding="utf-8"))
         version, key = meta["format"], dict(meta["key"])
-        if version in (_ONE_FILE, _SHARDS):
-            layout = _layout(meta, key["dtype"], version == _ONE_FILE)
-    except (OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
-        raise MismatchError(f"{path / META_NAME}: missing or damaged; {_REMEDY}") from error
-    if version not in (_ONE_FILE, _SHARDS):
-        known = f"this code reads {_ONE_FILE} and {_SHARDS}"
-        raise MismatchError(f"{path / META_NAME}: format {version!r}, {known}; {_REMEDY}")
-    for shard, expected in enumerate(layout.file_bytes):
-        file = path / layout.name(shard)
-        found = file.stat().st_size if file.is_file() else 0
-        if found != expected:
-            raise MismatchError(f"{file}: {found} bytes, {META_NAME} says {expected}; {_REMEDY}")
+        if version in (_ONE_FILE, _UNCHECKED, _SHARDS):
+            layout = _layout(meta, key["dtype"], version)
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        raise MismatchError(f"{path / META_NAME}: missing or damaged; {REMEDY}") from error
+    if version not in (_ONE_FILE, _UNCHECKED, _SHARDS):
+        known = f"this code reads {_ONE_FILE} to {_SHARDS}"
+        raise MismatchError(f"{path / META_NAME}: format {version!r}, {known}; {REMEDY}")
+    for shard in range(layout.num_shards):
+        _check_file(path / layout.name(shard), layout, shard)
     return key, layout
 
 
-def _layout(meta: Mapping[str, Any], dtype: str, one_file: bool) -> Layout:
+def _check_file(file: Path, layout: Layout, shard: int) -> None:
+    expected = layout.file_bytes[shard]
+    found = file.stat().st_size if file.is_file() else 0
+    if found != expected:
+        raise MismatchError(f"{file}: {found} bytes, {META_NAME} says {expected}; {REMEDY}")
+    header = b"" if layout.one_file else layout.header(shard)  # the first format's may be longer
+    with file.open("rb") as content:
+        if content.read(len(header)) != header:
+            raise MismatchError(f"{file}: not of the shape and type that {META_NAME} says; {REMEDY}")
+
+
+def _layout(meta: Mapping[str, Any], dtype: str, version: int) -> Layout:
     """The layout that meta data describes; errors of any kind if it does not describe one."""
+    one_file = version == _ONE_FILE
     num_images, height, width, num_features = map(int, meta["shape"])
     sizes = [meta["bytes"]] if one_file else meta["bytes"]
     file_bytes = tuple(map(int, sizes))
     images_per_shard = num_images if one_file else int(meta["images_per_shard"])
-    layout = Layout((num_images, height, width, num_features), dtype, images_per_shard, file_bytes, one_file)
-    if layout.num_shards != -(-num_images // images_per_shard) or layout.start(0) < 0:
+    shape = (num_images, height, width, num_features)
+    layout = Layout(shape, dtype, images_per_shard, file_bytes, one_file, version == _SHARDS)
+    if min(shape) < 1 or layout.num_shards != -(-num_images // images_per_shard) or layout.start(0) < 0:
         raise ValueError("the sizes contradict each other")
     return layout
 

@@ -118,8 +118,8 @@ def _empty_folder_removed(partial: Path) -> Iterator[None]:
         yield
     except BaseException:
         with contextlib.suppress(OSError):
-            if world_size() == 1 and [file.name for file in partial.iterdir()] == [META_NAME]:
-                (partial / META_NAME).unlink()
+            if world_size() == 1 and {file.name for file in partial.iterdir()} <= {META_NAME}:
+                (partial / META_NAME).unlink(missing_ok=True)
                 partial.rmdir()
         raise
 
@@ -153,11 +153,15 @@ def _write_meta(folder: Path, path: Path, text: str) -> None:
     with disk_errors(path):
         if not meta.exists():
             temporary = folder / f".{META_NAME}.{uuid.uuid4().hex}.tmp"
-            with open(temporary, "wb") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(meta)
+            try:
+                with open(temporary, "wb") as file:
+                    file.write(text.encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(meta)
+            finally:
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
         found = meta.read_text(encoding="utf-8", errors="replace")
     if found != text:
         raise MismatchError(

@@ -30,7 +30,7 @@ from uibe.data.broden import verify
 from uibe.data.cache_shards import temporary_sibling
 from uibe.data.index import BrodenIndex, BrodenRow
 from uibe.data.shard_file import disk_errors
-from uibe.data.shard_index import DIGESTS, FORMAT, INDEX_NAME, TABLES
+from uibe.data.shard_index import DIGESTS, FORMAT, INDEX_NAME, TABLES, sealed
 from uibe.data.sources import FolderSource
 from uibe.data.threads import in_threads
 from uibe.errors import ConfigError, DataError, one_line_errors
@@ -194,7 +194,7 @@ def _write_set(plan: _Plan, folder: Path, out: Path, skipped: list[int], progres
         "shards": written.shards,
         "members": written.columns(),
     }
-    files[INDEX_NAME] = (json.dumps(record, separators=(",", ":")) + "\n").encode()
+    files[INDEX_NAME] = (json.dumps(sealed(record), separators=(",", ":")) + "\n").encode()
     with disk_errors(out):
         for name, data in files.items():
             (folder / name).write_bytes(data)

@@ -12,7 +12,9 @@ from torch import Tensor
 from uibe.data.broden import BrodenDataset
 from uibe.data.cache import CacheKey, FeatureCache, fill_shards
 from uibe.data.images import ImageFolderDataset
+from uibe.data.shard_file import UnstorableError
 from uibe.data.threads import in_threads
+from uibe.errors import DataError
 from uibe.functional.processes import rank
 from uibe.modules.backbone import Backbone
 
@@ -77,7 +79,10 @@ def fill_cache(
             yield from track(batches, "features", total, transient=True, disable=rank() > 0)
 
     shape = (len(images), *backbone.feature_size, backbone.num_features)
-    return fill_shards(directory, key, shape, features_of, images_per_shard)
+    try:
+        return fill_shards(directory, key, shape, features_of, images_per_shard)
+    except UnstorableError as error:
+        raise DataError(f"{images.place(error.row)}: layer {backbone.layer!r}: {error}") from error
 
 
 def extract(

@@ -131,16 +131,15 @@ class FeatureStore:
 
     def feature_batches(self, split: str) -> Iterator[Tensor]:
         """`(N, D, H, W)` batches in the order of the rows."""
-        for inputs in self._loader(self._inputs(split), split):
-            yield self._features(inputs)
+        for inputs, rows in zip(self._loader(self._inputs(split), split), self._parts(split), strict=True):
+            yield self._features(inputs, rows)
 
     def labelled_batches(self, split: str) -> Iterator[tuple[Tensor, list[ImageLabels]]]:
         """`(N, D, H, W)` batches with the labels of their images."""
-        rows = self.rows(split)
-        parts = [[rows[position] for position in positions] for positions in self._sampler(split)]
+        parts = self._parts(split)
         loader = self._loader(self._inputs(split), split)
-        for inputs, labels in zip(loader, self._labels.batches(parts), strict=True):
-            features = self._features(inputs)
+        for inputs, labels, rows in zip(loader, self._labels.batches(parts), parts, strict=True):
+            features = self._features(inputs, rows)
             yield features, [ImageLabels(*(part.to(features.device) for part in each)) for each in labels]
 
     def training_loader(
@@ -214,11 +213,17 @@ class FeatureStore:
         rows = range(len(self.rows(split)))
         return RowBatchSampler(rows, self.batch_size, num_replicas=self._processes, rank=self._rank)
 
-    def _features(self, inputs: Tensor) -> Tensor:
+    def _parts(self, split: str) -> list[list[int]]:
+        """Rows of each batch."""
+        rows = self.rows(split)
+        return [[rows[position] for position in positions] for positions in self._sampler(split)]
+
+    def _features(self, inputs: Tensor, rows: Sequence[int]) -> Tensor:
         weights = next(self.backbone.parameters())
         if self.cache is not None:
             return inputs.to(weights.device)
-        return self.backbone.features(inputs.to(weights)).float()  # as a cache would give them
+        names = [self.images.place(row) for row in rows]
+        return self.backbone.finite_features(inputs.to(weights), names).float()  # as a cache would give them
 
     @cached_property
     def _labels(self) -> LabelCache:

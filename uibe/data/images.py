@@ -1,11 +1,11 @@
 """Decoding of image files, and a folder of unlabelled images as a data set."""
 
-import struct
-import zlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, TypedDict
+from typing import BinaryIO, NamedTuple, TypedDict
 
+import numpy as np
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -16,16 +16,23 @@ from uibe.errors import DataError
 __all__ = [
     "ImageFolderDataset",
     "ImageSample",
+    "ReadImages",
     "as_rgb",
     "content_fingerprint",
+    "decode_mask",
     "decode_rgb",
     "image_fingerprint",
+    "read_images",
     "read_rgb",
 ]
 
 _EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-# What Pillow's decoders raise on damaged files: its documentation promises only OSError.
-_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+# of these extensions: among Pillow's others is one that starts a PostScript interpreter
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_MAX_PIXELS = 89_478_485  # where Pillow begins to warn: a quarter of a gigabyte in RGB
+# whose colours are stored as they are; of the last two only black
+_MASK_MODES = ("RGB", "RGBA", "P", "L", "1")
+_ADVICE = "restore the file or remove its entry"
 
 
 class ImageSample(TypedDict):
@@ -33,6 +40,18 @@ class ImageSample(TypedDict):
 
     image: Tensor
     row: int
+
+
+class ReadImages(NamedTuple):
+    """Files of images that a user named.
+
+    Attributes:
+        read: RGB images, upright, by file.
+        failed: why the others could not be read.
+    """
+
+    read: dict[str, Image.Image]
+    failed: dict[str, DataError]
 
 
 class ImageFolderDataset(Dataset[ImageSample]):
@@ -69,6 +88,10 @@ class ImageFolderDataset(Dataset[ImageSample]):
     def __getitem__(self, i: int) -> ImageSample:
         return {"image": self.transform(self.image(i)), "row": range(len(self))[i]}
 
+    def place(self, i: int) -> str:
+        """The path of image `i`, for messages."""
+        return str(self.root / self.names[i])
+
     def image(self, i: int) -> Image.Image:
         """The decoded RGB image `i`, before the transform.
 
@@ -78,22 +101,49 @@ class ImageFolderDataset(Dataset[ImageSample]):
         return read_rgb(self.root / self.names[i])
 
 
-def read_rgb(path: Path, where: str = "", upright: bool = False) -> Image.Image:
+def read_rgb(path: Path, where: str = "", upright: bool = False, advice: str = _ADVICE) -> Image.Image:
     """Decode a whole image file of any colour mode as RGB and close it.
 
     Args:
-        path: image file.
+        path: image file; of an animation the first picture is taken, 16 bits a sample are scaled to 8.
         where: place that refers to the file, named in the message.
         upright: whether to turn it as its EXIF data says; else its stored pixels are taken as they are,
             as masks of data sets are.
+        advice: what to do, the message's end.
 
     Raises:
-        DataError: the file is missing, truncated or no image.
+        DataError: the file is missing, truncated, no image, of more than 89,478,485 pixels, or of values that
+            have no white.
     """
-    return decode_rgb(path, str(path), where, upright)
+    return decode_rgb(path, str(path), where, upright, advice)
 
 
-def decode_rgb(file: Path | BinaryIO, place: str, where: str = "", upright: bool = False) -> Image.Image:
+def read_images(files: Iterable[str], where: str) -> ReadImages:
+    """Decode images, upright; one that cannot be read does not lose the others.
+
+    Args:
+        files: one or more.
+        where: option that names them.
+
+    Raises:
+        DataError: none of them can be read.
+    """
+    found = ReadImages({}, {})
+    for file in dict.fromkeys(files):
+        try:
+            found.read[file] = read_rgb(
+                Path(file), where, upright=True, advice="give a file that is an image"
+            )
+        except DataError as error:
+            found.failed[file] = error
+    if not found.read:
+        raise DataError("; ".join(map(str, found.failed.values())))
+    return found
+
+
+def decode_rgb(
+    file: Path | BinaryIO, place: str, where: str = "", upright: bool = False, advice: str = _ADVICE
+) -> Image.Image:
     """Decode an image file that is on the disk or in memory, as `read_rgb`.
 
     Args:
@@ -101,17 +151,12 @@ def decode_rgb(file: Path | BinaryIO, place: str, where: str = "", upright: bool
         place: what the message calls it.
         where: place that refers to it.
         upright: as in `read_rgb`.
+        advice: likewise.
 
     Raises:
         DataError: the file is missing, truncated or no image.
     """
-    origin = f" (from {where})" if where else ""
-    try:
-        with Image.open(file) as image:
-            return _rgb(image, upright)
-    except _DAMAGE as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be decoded ({error})"
-        raise DataError(f"{place}{origin}: {reason}; restore the file or remove its entry") from error
+    return _decoded(file, place, where, partial(_rgb, upright=upright), advice)
 
 
 def as_rgb(image: Image.Image, place: str) -> Image.Image:
@@ -137,15 +182,56 @@ def as_rgb(image: Image.Image, place: str) -> Image.Image:
         )
     try:
         return _rgb(image, upright=True)
-    except _DAMAGE as error:
-        raise DataError(f"{place}: cannot be decoded ({error}); open the image again") from error
+    except Exception as error:  # as below
+        raise DataError(f"{place}: cannot be decoded ({_said(error)}); open the image again") from error
 
 
-def _rgb(image: Image.Image, upright: bool) -> Image.Image:
+def decode_mask(file: Path | BinaryIO, place: str, where: str = "") -> Image.Image:
+    """Decode a mask, whose red and green are a label number, as RGB.
+
+    Args:
+        file: path or binary stream.
+        place: what the message calls it.
+        where: place that refers to it.
+
+    Raises:
+        DataError: as `decode_rgb`; or its colours are not label numbers: it is grey, has blue, or is of a
+            mode whose colours would have to be converted.
+    """
+    return _decoded(file, place, where, _numbers)
+
+
+def _decoded(
+    file: Path | BinaryIO,
+    place: str,
+    where: str,
+    convert: Callable[[Image.Image], Image.Image],
+    advice: str = _ADVICE,
+) -> Image.Image:
+    try:
+        if isinstance(file, Path) and file.exists() and not file.is_file():
+            raise OSError("not a file")  # a pipe or a device might never end
+        with Image.open(file, formats=_FORMATS) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise ValueError(
+                    f"{image.width} x {image.height} pixels; expected at most {_MAX_PIXELS} in all"
+                )
+            return convert(image)
+    except Exception as error:  # on damaged files, Pillow's decoders fail in any way
+        reason = (
+            "no such file" if isinstance(error, FileNotFoundError) else f"cannot be decoded ({_said(error)})"
+        )
+        origin = f" (from {where})" if where else ""
+        raise DataError(f"{place}{origin}: {reason}; {advice}") from error
+
+
+def _rgb(image: Image.Image, upright: bool = False) -> Image.Image:
     turned = _turned(image) if upright else image
     if turned.mode.startswith("I;16"):
         # Pillow would cut the values off at 255
-        turned = turned.convert("I").point([value // 257 for value in range(65536)], "L")
+        return Image.fromarray((np.asarray(turned) // 257).astype(np.uint8)).convert("RGB")
+    if turned.mode in ("I", "F"):
+        raise ValueError(f"mode {turned.mode}: 32-bit values, of which none is white; store 8 bits")
     # Pillow warns when it drops the palette's transparency by itself
     clear = turned.convert("RGBA") if "transparency" in turned.info else turned
     return clear.convert("RGB")
@@ -154,8 +240,23 @@ def _rgb(image: Image.Image, upright: bool) -> Image.Image:
 def _turned(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except _DAMAGE:  # damaged EXIF data, which says nothing; damaged pixels are found when they are read
+    except Exception:  # damaged EXIF data says nothing; damaged pixels are found when they are read
         return image
+
+
+def _numbers(image: Image.Image) -> Image.Image:
+    if image.mode not in _MASK_MODES:
+        raise ValueError(f"mode {image.mode}; expected a mask in RGB, label numbers as R + 256 G")
+    colors = _rgb(image)
+    if colors.getchannel("B").getbbox() is not None:
+        raise ValueError("blue or grey pixels; expected a mask in RGB, label numbers as R + 256 G, blue 0")
+    return colors
+
+
+def _said(error: Exception) -> str:
+    """One line for an exception, some of which have no text."""
+    lines = str(error).split("\n")
+    return lines[0].strip() or type(error).__name__
 
 
 def content_fingerprint(root: Path, names: Iterable[str]) -> str:

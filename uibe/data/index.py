@@ -1,7 +1,5 @@
 """The csv files of a data set in Broden's format, read and checked; no image or mask is opened here."""
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +10,8 @@ import torch
 from torch import Tensor
 
 from uibe.data.sources import FolderSource, Source
-from uibe.errors import ConfigError, DataError
+from uibe.data.tables import read_table
+from uibe.errors import ConfigError, DataError, printable
 
 __all__ = ["BrodenIndex", "BrodenRow", "Cell", "LabelTable"]
 
@@ -21,7 +20,8 @@ _SIZES = ("ih", "iw", "sh", "sw")
 _MAX_NUMBER = 0xFFFF  # a mask stores a number in two bytes
 _UNKNOWN = -1
 _WHOLE = re.compile(r"[0-9]{1,9}")
-_SHARE = re.compile(r"(.+)\(([0-9]+)\)")
+_SHARE = re.compile(r"(.+)\(([0-9]{1,18})\)")
+_MAX_MASK = 2**24  # pixels: the labels of one image are held in memory several times over
 
 
 class Cell(NamedTuple):
@@ -153,39 +153,14 @@ def _folder(root: Path) -> FolderSource:
     return FolderSource(root)
 
 
-def _read_table(
-    source: Source, name: str, columns: Sequence[str]
-) -> Iterator[tuple[str, int, dict[str, str]]]:
-    """Yield (place for messages, line number, cells by column) of each row of a csv file."""
-    path = source.place(name)
-    try:
-        text = source.read(name).decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; a data set in Broden's format needs it") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from error
-    reader = csv.reader(io.StringIO(text, newline=None), strict=True)
-    try:
-        header = next(reader, [])
-        missing = [name for name in columns if name not in header]
-        if missing:
-            raise DataError(f"{path}, line 1: no column {', '.join(missing)}; the header has {header}")
-        for fields in reader:
-            where = f"{path}, line {reader.line_num}"
-            if len(fields) not in (0, len(header)):
-                raise DataError(f"{where}: {len(fields)} fields; expected {len(header)} as in the header")
-            if fields:
-                yield where, reader.line_num, dict(zip(header, fields, strict=True))
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not valid csv ({error})") from error
-
-
 def _read_categories(source: Source) -> tuple[str, ...]:
     """Names of category.csv."""
     names: list[str] = []
-    for where, _, row in _read_table(source, "category.csv", ["name"]):
+    for where, _, row in read_table(source, "category.csv", ["name"]):
         if not row["name"] or row["name"] in names:
             raise DataError(f"{where}: category name {row['name']!r} is empty or repeated; name each once")
+        if row["name"] != printable(row["name"]):
+            raise DataError(f"{where}: category name {row['name']!r} has control characters; rename it")
         names.append(row["name"])
     if not names:
         raise DataError(
@@ -208,11 +183,11 @@ def _select(known: Sequence[str], wanted: Sequence[str] | None, root: str) -> tu
 def _read_labels(source: Source, known: Sequence[str], selected: Sequence[str]) -> LabelTable:
     """The concepts of label.csv whose category is selected."""
     owners: dict[int, tuple[str, str]] = {}
-    for where, _, row in _read_table(source, "label.csv", ["number", "name", "category"]):
+    for where, _, row in read_table(source, "label.csv", ["number", "name", "category"]):
         number = _positive(where, "number", row["number"])
         if number > _MAX_NUMBER or number in owners:
             raise DataError(f"{where}: label number {number} is repeated or above {_MAX_NUMBER}")
-        owners[number] = (row["name"], _main_category(where, row["category"], known))
+        owners[number] = (printable(row["name"]), _main_category(where, row["category"], known))
     kept = sorted(number for number, (_, owner) in owners.items() if owner in selected)
     if not kept:
         raise DataError(
@@ -248,10 +223,12 @@ def _read_rows(source: Source, labels: LabelTable) -> Iterator[BrodenRow]:
     """The images of index.csv."""
     codes: list[int] = labels.codes.tolist()
     columns = ["image", "split", *_SIZES, *labels.categories]
-    for where, line, row in _read_table(source, "index.csv", columns):
+    for where, line, row in read_table(source, "index.csv", columns):
         if row["split"] not in _SPLITS:
             raise DataError(f"{where}: split {row['split']!r}; expected train or val")
         ih, iw, sh, sw = (_positive(where, name, row[name]) for name in _SIZES)
+        if sh * sw > _MAX_MASK:
+            raise DataError(f"{where}: sh x sw is {sh} x {sw}; expected at most {_MAX_MASK} pixels in all")
         image = _inside(where, "image", row["image"])
         cells = _read_cells(where, row, labels.categories, codes)
         yield BrodenRow(line, image, row["split"], (ih, iw), (sh, sw), cells)

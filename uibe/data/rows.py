@@ -1,5 +1,7 @@
 """Plain reads of equal rows from a file: nothing mapped, nothing kept open."""
 
+import contextlib
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +14,25 @@ from torch import Tensor
 
 from uibe.errors import MismatchError
 
-__all__ = ["RowFile", "RowFiles"]
+__all__ = ["RowFile", "RowFiles", "Stamp", "stamp_of"]
+
+Stamp = tuple[int, int]
+"""Size and time of the last change of a file, bytes and nanoseconds."""
+
+_REMEDY = "rerun, which fills the cache anew if it must; let no other program touch its folder"
+
+
+def stamp_of(path: Path) -> Stamp:
+    """What changes when a file does.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    return _stamp(path.stat())
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_size, status.st_mtime_ns
 
 
 @dataclass(frozen=True)
@@ -25,11 +45,13 @@ class RowFile:
         path: the file.
         start: bytes before the first row.
         row_bytes: bytes of a row.
+        stamp: from `stamp_of`, when the file was known to be good; None to take it as it is.
     """
 
     path: Path
     start: int
     row_bytes: int
+    stamp: Stamp | None = None
 
     @classmethod
     def open_npy(cls, path: Path, row_bytes: int) -> Self:
@@ -38,6 +60,24 @@ class RowFile:
             np.lib.format.read_magic(file)
             np.lib.format.read_array_header_1_0(file)
             return cls(path, file.tell(), row_bytes)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[io.FileIO]:
+        """The file, as it was when it was known to be good.
+
+        Raises:
+            MismatchError: it is gone or was changed.
+        """
+        try:
+            file = io.FileIO(self.path)
+        except OSError as error:
+            raise MismatchError(f"{self.path}: {error.strerror}, gone while in use; {_REMEDY}") from error
+        with file:
+            found = _stamp(os.fstat(file.fileno()))
+            if self.stamp is not None and found != self.stamp:
+                how = "shorter than it was" if found[0] < self.stamp[0] else "changed while in use"
+                raise MismatchError(f"{self.path}: {how}; {_REMEDY}")
+            yield file
 
     def read_into(self, room: Tensor, places: Tensor, rows: Tensor) -> None:
         """Read rows into places of a tensor, one read for each run of consecutive rows and places.
@@ -48,10 +88,10 @@ class RowFile:
             rows: `(n,)` int64, which row goes to each place; in any order.
 
         Raises:
-            MismatchError: the file ends before a row does.
+            MismatchError: the file is gone or was changed, or ends before a row does.
         """
         view = room.flatten(1).view(torch.uint8).numpy()
-        with self.path.open("rb", buffering=0) as file:
+        with self.opened() as file:
             for begin, end in _runs(places, rows):
                 place, row = int(places[begin]), int(rows[begin])
                 file.seek(self.start + row * self.row_bytes)
@@ -67,7 +107,7 @@ class RowFile:
         """Tell the operating system, where it listens, that these rows will be read soon."""
         if not hasattr(os, "posix_fadvise"):
             return
-        with self.path.open("rb", buffering=0) as file:
+        with self.opened() as file:
             for begin, end in _runs(rows):
                 start = self.start + int(rows[begin]) * self.row_bytes
                 length = (end - begin) * self.row_bytes

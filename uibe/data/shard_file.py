@@ -11,10 +11,24 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from uibe.data.cache_checks import checks
 from uibe.data.cache_folder import DTYPES, Layout
 from uibe.errors import DataError
 
-__all__ = ["FeatureStream", "disk_errors", "write_shard"]
+__all__ = ["FeatureStream", "UnstorableError", "disk_errors", "write_shard"]
+
+
+class UnstorableError(DataError):
+    """A value is not finite, or beyond what the file's type holds.
+
+    Args:
+        message: names row and channel.
+        row: of the image.
+    """
+
+    def __init__(self, message: str, row: int) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 @contextlib.contextmanager
@@ -145,10 +159,13 @@ def write_shard(folder: Path, path: Path, layout: Layout, shard: int, stream: Fe
             with disk_errors(path, needed):
                 file = stack.enter_context(open(temporary, "wb", buffering=0))
             _write(file, memoryview(layout.header(shard)), path, needed)
-            row = rows.start
+            row, sums = rows.start, b""
             for features in stream.take(len(rows)):
-                _write(file, _stored(features, path, layout, row), path, needed)
+                images = _stored(features, path, layout, row)
+                _write(file, images, path, needed)
+                sums += checks(images, layout.image_bytes, path.name, row)
                 row += len(features)
+            _write(file, memoryview(sums), path, needed)
             with disk_errors(path, needed):
                 os.fsync(file.fileno())
         with disk_errors(path, needed):
@@ -182,14 +199,15 @@ def _stored(features: Tensor, path: Path, layout: Layout, row: int) -> memoryvie
     return data
 
 
-def _unstorable(features: Tensor, path: Path, dtype: torch.dtype, first: int) -> DataError:
+def _unstorable(features: Tensor, path: Path, dtype: torch.dtype, first: int) -> UnstorableError:
     bad = ~torch.isfinite(features)
-    remedy = "check the image and the weights" if bad.any() else 'use dtype "float32"'
+    remedy = "check the image and the weights" if bad.any() else 'use dtype "float32" (data.cache_dtype)'
     if not bad.any():
         bad = ~torch.isfinite(features.to(dtype))
     row, channel, y, x = bad.nonzero()[0].tolist()
     value = float(features[row, channel, y, x])
-    return DataError(
+    return UnstorableError(
         f"{path}: image row {first + row}, channel {channel} has the value {value:g}, "
-        f"which {dtype} cannot store: {remedy}"
+        f"which {dtype} cannot store: {remedy}",
+        first + row,
     )

@@ -1,5 +1,6 @@
 """`shards.json`: which bytes of which shard every file of a sharded data set is."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from uibe.data.tables import CONTROL
 from uibe.errors import DataError, MismatchError
 
-__all__ = ["DIGESTS", "FORMAT", "INDEX_NAME", "TABLES", "Member", "ShardIndex"]
+__all__ = ["DIGESTS", "FORMAT", "INDEX_NAME", "TABLES", "Member", "ShardIndex", "sealed"]
 
 FORMAT = 1  # raise it when shards change: older ones are then refused, not misread
 INDEX_NAME = "shards.json"
@@ -78,6 +80,8 @@ class ShardIndex:
                 raise MismatchError(
                     f"{place}: format {record['format']!r}; this code reads {FORMAT}: {_REMEDY}"
                 )
+            if record.get("sha256", _digest(record)) != _digest(record):  # the first shards had none
+                raise ValueError("its SHA-256 is not the one that it states")
             return _parsed(record)
         except MismatchError:
             raise
@@ -104,6 +108,21 @@ class ShardIndex:
     def largest_block(self) -> int:
         """Bytes of the largest block."""
         return max(block.end - block.start for block in self.blocks)
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of `shards.json` with a checksum of all of it.
+
+    Example:
+        >>> list(sealed({"format": 1}))
+        ['format', 'sha256']
+    """
+    return {**record, "sha256": _digest(record)}
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in record.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, separators=(",", ":")).encode()).hexdigest()
 
 
 def _parsed(record: Mapping[str, Any]) -> ShardIndex:
@@ -161,6 +180,7 @@ def _inside(name: object) -> str:
         raise TypeError(f"name {name!r}: expected text")
     # Windows' rules are the stricter ones: they also know drives, and both kinds of slash
     path = PureWindowsPath(name)
-    if not path.parts or path.anchor or ".." in path.parts or "://" in name:
+    odd = "://" in name or CONTROL.search(name) is not None
+    if not path.parts or path.anchor or ".." in path.parts or odd:
         raise ValueError(f"name {name!r}: expected a path inside the data set")
     return name

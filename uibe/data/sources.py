@@ -1,5 +1,6 @@
 """Where the files of a data set are read from: a folder, or whatever else offers the same few methods."""
 
+import errno
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -66,9 +67,12 @@ class FolderSource:
         """All bytes of a file.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: it cannot be read, or is no file but a pipe or a device, which might never end.
         """
-        return self.file(name).read_bytes()
+        path = self.file(name)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError(errno.EINVAL, "neither a file nor a folder")
+        return path.read_bytes()
 
     def digest(self, name: str) -> str:
         """SHA-256 of a file.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Detectors", "fold", "is_natural", "logits", "pixels_of", "projection_maps"]
+__all__ = ["Detectors", "check_finite", "fold", "is_natural", "logits", "pixels_of", "projection_maps"]
 
 
 class Detectors(NamedTuple):
@@ -18,6 +18,22 @@ class Detectors(NamedTuple):
 
     directions: Tensor
     thresholds: Tensor
+
+
+def check_finite(name: str, tensor: Tensor) -> Tensor:
+    """The tensor itself.
+
+    Raises:
+        ValueError: if it holds NaN or infinity; names it.
+
+    Example:
+        >>> check_finite("thresholds", torch.tensor([1.0, torch.nan]))
+        Traceback (most recent call last):
+        ValueError: thresholds: expected finite numbers
+    """
+    if not bool(tensor.isfinite().all()):
+        raise ValueError(f"{name}: expected finite numbers")
+    return tensor
 
 
 def pixels_of(features: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ directions that are orthonormal in standardized space nothing is left but roundi
 between `mu` and `x`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -230,7 +230,13 @@ def split_prediction(
 
 
 @torch.no_grad()
-def class_influence(head: Head, features: Tensor, basis: Coordinates, num_classes: int) -> Tensor:
+def class_influence(
+    head: Head,
+    features: Tensor,
+    basis: Coordinates,
+    num_classes: int,
+    watch: Callable[[range], Iterable[int]] = iter,
+) -> Tensor:
     """How much each class gains where a direction's projection rises by 1 everywhere, to first order.
 
     `mean_n sum_p (g_p A^+)_i`. For pooling and a linear layer it is `v_k A^+` whatever the features, so that
@@ -240,7 +246,8 @@ def class_influence(head: Head, features: Tensor, basis: Coordinates, num_classe
         head: f+.
         features: `(N, D, H, W)` to take the gradients at.
         basis: of I directions, on the features' device.
-        num_classes: K.
+        num_classes: K; each takes a backward pass through the head.
+        watch: goes over the classes' numbers, for instance with a progress bar.
 
     Returns:
         `(K, I)`.
@@ -255,7 +262,7 @@ def class_influence(head: Head, features: Tensor, basis: Coordinates, num_classe
     with torch.enable_grad():
         inputs = features.detach().requires_grad_()
         logits = head(inputs).sum(0)
-        for number in range(num_classes):
+        for number in watch(range(num_classes)):
             (gradient,) = torch.autograd.grad(logits[number], inputs, retain_graph=True)
             rows[number] = gradient.to(rows).sum((0, 2, 3)) / len(features)
     return rows @ basis.inverse

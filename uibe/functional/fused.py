@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from uibe.functional.losses import LossSums
+from uibe.functional.losses import LossSums, check_logits
 
 __all__ = ["fused_loss_sums", "tangent_logits"]
 
@@ -26,22 +26,21 @@ def fused_loss_sums(logits: Tensor, gamma: float) -> LossSums:
     `dL/dl_i = (1 - y_i) (q_i ((g_s + g_a) (u - log2 y_i) - g_a / ln 2) + g_f,i gamma y_i^gamma)`.
 
     Args:
-        logits: `l`, shape `(P, I)`, floating.
+        logits: `l`, shape `(P, I)`, float32 or float64.
         gamma: sharpening exponent.
 
     Returns:
         The sums over the `P` pixels.
 
     Raises:
-        ValueError: if `logits` is not two-dimensional.
+        ValueError: if `logits` is not two-dimensional, or of half precision.
 
     Example:
         >>> sums = fused_loss_sums(torch.zeros(3, 4), gamma=2.0)  # y = 1/2 everywhere, q = 1/4
         >>> int(sums.num_pixels), float(sums.sparsity), float(sums.activation), sums.firing.tolist()
         (3, 6.0, 3.0, [0.75, 0.75, 0.75, 0.75])
     """
-    if logits.ndim != 2:
-        raise ValueError(f"expected logits of shape (P, I), got {tuple(logits.shape)}")
+    check_logits(logits)
     num_pixels = torch.tensor(float(logits.shape[0]), dtype=logits.dtype, device=logits.device)
     return LossSums(num_pixels, *_FusedSums.apply(logits, gamma))
 

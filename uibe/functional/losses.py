@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["LossSums", "LossTerms", "LossWeights", "loss_sums", "loss_terms", "total_loss"]
+__all__ = ["LossSums", "LossTerms", "LossWeights", "check_logits", "loss_sums", "loss_terms", "total_loss"]
 
 _LOG2 = math.log(2.0)
 
@@ -52,6 +52,24 @@ class LossWeights(NamedTuple):
     maximum_margin: float = 0.6
 
 
+def check_logits(logits: Tensor) -> None:
+    """Refuse what no sums can be taken of.
+
+    Raises:
+        ValueError: if `logits` is not `(P, I)`, or of half precision: sums over pixels overflow float16, and
+            bfloat16 does not count beyond 256.
+
+    Example:
+        >>> check_logits(torch.zeros(3, 4, dtype=torch.bfloat16))
+        Traceback (most recent call last):
+        ValueError: expected logits of float32 or float64, got torch.bfloat16
+    """
+    if logits.ndim != 2:
+        raise ValueError(f"expected logits of shape (P, I), got {tuple(logits.shape)}")
+    if logits.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"expected logits of float32 or float64, got {logits.dtype}")
+
+
 def loss_sums(logits: Tensor, gamma: float) -> LossSums:
     """Sum the per-pixel quantities of the UIBE losses over pixels.
 
@@ -59,22 +77,21 @@ def loss_sums(logits: Tensor, gamma: float) -> LossSums:
     `q` is taken as a softmax of `log y`, so nothing underflows however far below threshold a pixel is.
 
     Args:
-        logits: `l`, shape `(P, I)`, floating.
+        logits: `l`, shape `(P, I)`, float32 or float64.
         gamma: sharpening exponent, above 1 in the paper.
 
     Returns:
         The sums over the `P` pixels.
 
     Raises:
-        ValueError: if `logits` is not two-dimensional.
+        ValueError: if `logits` is not two-dimensional, or of half precision.
 
     Example:
         >>> sums = loss_sums(torch.zeros(3, 4), gamma=2.0)  # y = 1/2 everywhere, q = 1/4
         >>> int(sums.num_pixels), float(sums.sparsity), float(sums.activation), sums.firing.tolist()
         (3, 6.0, 3.0, [0.75, 0.75, 0.75, 0.75])
     """
-    if logits.ndim != 2:
-        raise ValueError(f"expected logits of shape (P, I), got {tuple(logits.shape)}")
+    check_logits(logits)
     log_y = F.logsigmoid(logits)
     log_q = F.log_softmax(log_y, dim=1)
     q = log_q.exp()

@@ -7,6 +7,8 @@ from torch import Tensor
 
 __all__ = ["Moments", "channel_variance", "covariance", "pixel_moments"]
 
+_ROUNDING = 1e-12  # share of the mean square: the sums' own rounding, and a few of float32's steps, squared
+
 
 class Moments(NamedTuple):
     """Sums over pixels, float64.
@@ -39,19 +41,24 @@ def pixel_moments(pixels: Tensor, full: bool = False) -> Moments:
 
 
 def channel_variance(moments: Moments) -> Tensor:
-    """Variance of each channel, `(D,)` float64, `E[x^2] - E[x]^2`, never below 0.
+    """Variance of each channel, `(D,)` float64, `E[x^2] - E[x]^2`; 0 where rounding leaves nothing of it.
+
+    That is below `1e-12 E[x^2]`: the difference of two nearly equal sums would make up a spread for a channel
+    that is constant and far from 0.
 
     Example:
         >>> channel_variance(pixel_moments(torch.tensor([[1.0], [3.0]]))).tolist()
         [1.0]
     """
     squares = moments.squares.diagonal() if moments.squares.ndim == 2 else moments.squares
-    mean = moments.total / moments.num_pixels
-    return (squares / moments.num_pixels - mean.square()).clamp(min=0)
+    mean_square = squares / moments.num_pixels
+    variance = mean_square - (moments.total / moments.num_pixels).square()
+    # the other way round NaN would become 0
+    return torch.where(variance <= _ROUNDING * mean_square, 0.0, variance)
 
 
 def covariance(moments: Moments) -> Tensor:
-    """Covariance matrix, `(D, D)` float64.
+    """Covariance matrix, `(D, D)` float64; 0 for channels of no variance, see `channel_variance`.
 
     Raises:
         ValueError: if only the diagonal was summed.
@@ -59,4 +66,6 @@ def covariance(moments: Moments) -> Tensor:
     if moments.squares.ndim != 2:
         raise ValueError("expected moments with full=True for a covariance matrix")
     mean = moments.total / moments.num_pixels
-    return moments.squares / moments.num_pixels - torch.outer(mean, mean)
+    products = moments.squares / moments.num_pixels - torch.outer(mean, mean)
+    constant = channel_variance(moments) == 0
+    return products.masked_fill(constant | constant[:, None], 0.0)

@@ -84,7 +84,7 @@ def tally_batch(
             `netdissect-lite` only in those where the mask itself meets a label of the category.
 
     Raises:
-        ValueError: if the union rule is unknown or the numbers of maps and labels differ.
+        ValueError: if the union rule is unknown, the numbers of maps and labels differ, or a map has NaN.
 
     Example:
         >>> from types import SimpleNamespace
@@ -167,7 +167,10 @@ class _Masks(NamedTuple):
 def _masks(maps: Tensor, thresholds: Tensor, labels: LabelCounts) -> Iterator[_Masks]:
     """The masks that are not empty, some at a time."""
     pixels = maps.flatten(2).contiguous()
-    active = places(pixels.amax(2) > thresholds)
+    highest = pixels.amax(2)
+    if bool(highest.isnan().any()):  # it would exceed no threshold, as if the detector were silent
+        raise ValueError("expected finite projections to count masks of, got NaN")
+    active = places(highest > thresholds)
     for part in torch.split(active, _MAPS) if len(active) else ():
         image, detector = divided(part, len(thresholds))
         chosen = pixels.flatten(0, 1).index_select(0, part).view(-1, *maps.shape[2:])

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from uibe.library.labels import Label
-from uibe.report.markdown import table
+from uibe.report.markdown import cell, code, table
 
 __all__ = ["model_card"]
 
@@ -59,10 +59,10 @@ def _about(config: Mapping[str, Any]) -> list[str]:
         "directions": f"{config['num_directions']} in {config['num_features']} channels",
     }
     return [
-        f"# Concept detectors of `{config['backbone']}` at `{config['layer']}`",
+        f"# Concept detectors of {code(config['backbone'])} at {code(config['layer'])}",
         f"{kind} ([arXiv {_PAPER}](https://arxiv.org/abs/{_PAPER})): detector *i* fires at a pixel *x* of "
         "the layer where `directions[i] . x > thresholds[i]`. The network itself is not part of this folder.",
-        table(["", ""], [[name, f"`{value}`"] for name, value in facts.items()]),
+        table(["", ""], [[name, code(value)] for name, value in facts.items()]),
     ]
 
 
@@ -73,8 +73,8 @@ def _scores(labels: Sequence[Label] | None) -> list[str]:
     rows = [
         [
             str(number),
-            _cell(each.concept),
-            _cell(each.category),
+            cell(each.concept),
+            cell(each.category),
             f"{each.iou:.3f} [{each.low:.3f}, {each.high:.3f}]",
         ]
         for number, each in best
@@ -86,8 +86,3 @@ def _scores(labels: Sequence[Label] | None) -> list[str]:
         f"{head} The {len(rows)} best, with 95% bootstrap intervals; the others are in `detectors.json`:",
         table(["direction", "label", "category", "IoU"], rows),
     ]
-
-
-def _cell(text: str) -> str:
-    """A name that cannot end its cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|")

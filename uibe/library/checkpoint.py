@@ -1,20 +1,25 @@
 """Reading checkpoints without a trainer, and without running anything that they name."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from uibe.errors import ConfigError, MismatchError
+from uibe.errors import ConfigError, MismatchError, printable
 from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
 from uibe.modules.linear_detectors import LinearDetectors
+from uibe.modules.rotation import is_rotation
+from uibe.modules.weights import check_zip
 
 __all__ = [
     "CHECKPOINT_FORMAT",
     "SIZES",
     "backbone_from",
     "basis_from",
+    "check_options",
     "hyper_parameters",
     "is_supervised",
     "read_checkpoint",
@@ -38,17 +43,26 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: if there is no such file.
-        MismatchError: if it is damaged, or is not such a checkpoint.
+        MismatchError: if it is damaged, not such a checkpoint, contradicts itself, or is not finite.
     """
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"ckpt_path: {path}: no such file; give a checkpoint that train.py wrote")
     try:
+        check_zip(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on bytes that are no checkpoint, the unpickler fails in any way
         reason = (str(error).splitlines() or ["unreadable"])[0]
         raise MismatchError(f"{path}: damaged or no checkpoint ({reason}); {_instead_of(path)}") from error
     record_of(checkpoint, path)
+    try:
+        _check(checkpoint)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+        reason = (str(error).splitlines() or ["incomplete"])[0]
+        raise MismatchError(f"{path}: contradicts itself ({reason}); {_instead_of(path)}") from error
+    broken = [name for name, each in checkpoint["state_dict"].items() if not each.isfinite().all()]
+    if broken:
+        raise MismatchError(f"{path}: {', '.join(broken)} not finite, the run diverged; {_instead_of(path)}")
     return dict(checkpoint)
 
 
@@ -68,14 +82,53 @@ def record_of(checkpoint: object, place: object = "checkpoint") -> dict[str, Any
         uibe.errors.MismatchError: checkpoint: format 3 is newer than this version's, 2; update uibe
     """
     recorded = checkpoint.get("uibe") if isinstance(checkpoint, dict) else None
-    version = recorded.get("format") if isinstance(recorded, dict) else None
-    if recorded is None or not isinstance(version, int):
+    if recorded is None:
         raise MismatchError(f"{place}: not a checkpoint of this project; give one that train.py wrote")
-    if version > CHECKPOINT_FORMAT:
+    version = recorded.get("format") if isinstance(recorded, dict) else None
+    if isinstance(version, int) and version > CHECKPOINT_FORMAT:
         raise MismatchError(
             f"{place}: format {version} is newer than this version's, {CHECKPOINT_FORMAT}; update uibe"
         )
-    return dict(recorded)
+    found: dict[str, Any] = recorded
+    return found
+
+
+def _check(checkpoint: dict[str, Any]) -> None:
+    """Errors of any kind unless the parts that are used here are there and fit each other."""
+    recorded, options = checkpoint["uibe"], checkpoint["hyper_parameters"]
+    if not isinstance(recorded["format"], int) or not isinstance(recorded["weights_sha256"], str):
+        raise TypeError("its record is not one of train.py")
+    check_options(options)
+    basis = basis_from(checkpoint)
+    if not isinstance(basis, InterpretableBasis):
+        return
+    base = basis.rotation.base
+    if base.isfinite().all() and not is_rotation(base):  # what is not finite is named below
+        raise ValueError("its rotation is none")
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Look whether the backbone's options are of the right types; what they mean is checked by it.
+
+    Raises:
+        KeyError: if one is missing.
+        TypeError: if one is of another type.
+    """
+    texts = {"backbone": options["backbone"], "layer": options["layer"], "weights": options["weights"] or ""}
+    odd = [name for name, text in texts.items() if not (isinstance(text, str) and text.isprintable())]
+    odd += [name for name in SIZES if not _is_size(name, options[name])]
+    if odd:
+        raise TypeError(f"{odd[0]}: {options[odd[0]]!r}")
+
+
+def _is_size(name: str, value: object) -> bool:
+    """Whether this can be an option of the backbone's input; what it means is checked there."""
+    values = [value] if name == "image_size" and isinstance(value, int) else value
+    if not isinstance(values, list):
+        return value is None
+    kind = int if name == "image_size" else int | float
+    numbers = [each for each in values if isinstance(each, kind) and not isinstance(each, bool)]
+    return len(numbers) == len(values) and all(map(math.isfinite, numbers))
 
 
 def _instead_of(path: Path) -> str:
@@ -99,7 +152,7 @@ def basis_from(checkpoint: dict[str, Any]) -> InterpretableBasis | LinearDetecto
     """The basis alone, without its backbone.
 
     Raises:
-        MismatchError: if the module is unknown.
+        MismatchError: if the module is unknown, or a tensor of another type than the others.
     """
     options, state = hyper_parameters(checkpoint), checkpoint["state_dict"]
     tensors = {
@@ -110,10 +163,14 @@ def basis_from(checkpoint: dict[str, Any]) -> InterpretableBasis | LinearDetecto
     if is_supervised(checkpoint):
         num_detectors, num_features = tensors["weights"].shape
         basis = LinearDetectors(num_features, num_detectors, kind)
-        basis.names = tuple(checkpoint["uibe"]["concepts"])
+        basis.names = tuple(map(printable, checkpoint["uibe"]["concepts"]))
     else:
         basis = InterpretableBasis(len(tensors["thresholds"]), kind, options["rotation_map"])
-    basis.to(tensors["thresholds"].dtype).load_state_dict(tensors)
+    basis.to(tensors["thresholds"].dtype)
+    differing = [name for name, own in basis.state_dict().items() if tensors[name].dtype != own.dtype]
+    if differing:
+        raise MismatchError(f"checkpoint: basis.{differing[0]} is of another type than the other tensors")
+    basis.load_state_dict(tensors)
     return basis.eval()
 
 

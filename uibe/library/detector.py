@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from uibe.errors import ConfigError, MismatchError
+from uibe.errors import ConfigError, DataError, MismatchError
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.library.describing import concept_table, labelled
 from uibe.library.detecting import check_limits, counting, detections, leaders
@@ -132,10 +132,11 @@ class ConceptDetector:
         """The layer's output, `(N, D, H, W)`.
 
         Raises:
-            DataError: if the images are of no known kind.
+            DataError: if the images are of no known kind, or the layer's output is not finite.
         """
         found = pictures(images)
-        return torch.cat([self._features(found[at : at + _BATCH]) for at in range(0, len(found), _BATCH)])
+        parts = [range(len(found))[at : at + _BATCH] for at in range(0, len(found), _BATCH)]
+        return torch.cat([self._features([found[n] for n in p], [f"images[{n}]" for n in p]) for p in parts])
 
     def transform(self, images: Images) -> Tensor:
         """Scores in [0, 1] of every detector at every pixel of the layer, `(N, I, H, W)`.
@@ -147,13 +148,10 @@ class ConceptDetector:
             DataError: if the images are of no known kind.
         """
         num_features = self.backbone.num_features
-        ambiguous = num_features in CHANNELS
-        if (
-            isinstance(images, Tensor)
-            and images.ndim == 4
-            and images.shape[1] == num_features
-            and not ambiguous
-        ):
+        fits = isinstance(images, Tensor) and images.ndim == 4 and images.shape[1] == num_features
+        if isinstance(images, Tensor) and fits and num_features not in CHANNELS:
+            if not bool(images.isfinite().all()):
+                raise DataError("features: expected finite values, found NaN or infinity")
             return self.basis.transform(images.to(self.device))
         return self.basis.transform(self.features(images))
 
@@ -215,8 +213,9 @@ class ConceptDetector:
         """
         found, kept, names = pictures(images), self._kept(min_iou), self._names()
         return [
-            segmentation(self.basis.transform(self._features([image]))[0], image.size[::-1], kept, names)
-            for image in found
+            segmentation(self.basis.transform(features)[0], image.size[::-1], kept, names)
+            for n, image in enumerate(found)
+            for features in [self._features([image], [f"images[{n}]"])]
         ]
 
     def explain(
@@ -281,10 +280,10 @@ class ConceptDetector:
         """
         return upload(self.save, repo_id, token, private)
 
-    def _features(self, images: list[Image.Image]) -> Tensor:
+    def _features(self, images: list[Image.Image], names: Sequence[str]) -> Tensor:
         preprocessing = self.backbone.preprocessing
         inputs = preprocessing.standardize(torch.stack([preprocessing.resize(image) for image in images]))
-        return self.backbone.features(inputs.to(next(self.backbone.parameters())))
+        return self.backbone.finite_features(inputs.to(next(self.backbone.parameters())), names)
 
     def _kept(self, min_iou: float) -> list[int]:
         """Detectors that count as concepts."""

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from uibe.errors import ConfigError, MismatchError
+from uibe.errors import ConfigError, MismatchError, printable
 from uibe.library.card import model_card
-from uibe.library.checkpoint import SIZES
+from uibe.library.checkpoint import SIZES, check_options
 from uibe.library.labels import Label
 from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
@@ -96,13 +96,18 @@ def read_folder(folder: Path) -> Folder:
         )
     config = _json(folder / "config.json")
     _check_format(config.get("format"), folder / "config.json")
-    missing = [name for name in (*_OPTIONS, "weights_sha256") if name not in config]
+    missing = [name for name in _OPTIONS if name not in config]
+    missing += [name for name in ("weights_sha256",) if not isinstance(config.get(name), str)]
     if missing:
         raise MismatchError(f"{folder}/config.json: lacks {', '.join(missing)}; export the basis again")
-    basis = _basis(folder / "basis.safetensors")
-    labels = _labels(folder / "detectors.json") if (folder / "detectors.json").is_file() else None
+    try:
+        check_options(config)
+    except TypeError as error:
+        raise MismatchError(f"{folder}/config.json: odd {error}; export the basis again") from error
+    basis, named = _basis(folder / "basis.safetensors"), folder / "detectors.json"
+    labels = _labels(named) if named.exists() or named.is_symlink() else None
     if labels is not None and len(labels) != len(basis.thresholds):
-        raise MismatchError(f"{folder}: {len(labels)} labels for {len(basis.thresholds)} directions")
+        raise MismatchError(f"{named}: {len(labels)} labels for {len(basis.thresholds)} directions")
     return Folder({name: config[name] for name in _OPTIONS}, config["weights_sha256"], basis, labels)
 
 
@@ -123,12 +128,23 @@ def _basis(path: Path) -> InterpretableBasis | LinearDetectors:
 
 
 def _labels(path: Path) -> tuple[Label, ...]:
+    rows = _json(path).get("detectors", [])
     try:
-        return tuple(
-            Label(*(row[name] for name in Label._fields)) for row in _json(path).get("detectors", [])
-        )
+        return tuple(_label(row, number) for number, row in enumerate(rows))
     except (KeyError, TypeError) as error:
         raise MismatchError(f"{path}: a detector lacks {error}; export the basis again") from error
+    except ValueError as error:
+        raise MismatchError(f"{path}: {error}; export the basis again") from error
+
+
+def _label(row: dict[str, Any], number: int) -> Label:
+    label = Label(*(row[name] for name in Label._fields))
+    named = isinstance(label.concept, str) and isinstance(label.category, str)
+    shares = (label.iou, label.low, label.high)
+    numbers = all(isinstance(share, int | float) and 0 <= share <= 1 for share in shares)
+    if not (named and numbers and row["direction"] == number):
+        raise ValueError(f"the entry of direction {number} is not one of a label")
+    return label._replace(concept=printable(label.concept), category=printable(label.category))
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -136,7 +152,7 @@ def _json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; give a folder that `evaluate.py export` wrote") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MismatchError(f"{path}: damaged ({error}); export the basis again") from error
     if not isinstance(content, dict):
         raise MismatchError(f"{path}: expected a JSON object; export the basis again")

@@ -1,6 +1,6 @@
 """The images in which a detector responds most strongly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from PIL import Image
 from torch import Tensor
@@ -15,7 +15,7 @@ __all__ = ["top_images"]
 
 def top_images(
     source: NamedImages,
-    features: Callable[[list[Image.Image]], Tensor],
+    features: Callable[[list[Image.Image], Sequence[str]], Tensor],
     direction: Tensor,
     threshold: Tensor,
     count: int,
@@ -25,7 +25,7 @@ def top_images(
 
     Args:
         source: the images.
-        features: `(N, D, H, W)` of N images.
+        features: `(N, D, H, W)` of N images, given their names too, for messages.
         direction: `(D,)`.
         threshold: shape `()`, above which its detector fires.
         count: fewer if there are fewer.
@@ -35,14 +35,14 @@ def top_images(
         >>> import torch
         >>> from uibe.library.named import named_images
         >>> source = named_images([Image.new("L", (4, 2), value) for value in (50, 200)])
-        >>> def brightness(images):
+        >>> def brightness(images, names):
         ...     return torch.tensor([float(image.getpixel((0, 0))[0]) for image in images]).view(-1, 1, 1, 1)
         >>> top_images(source, brightness, torch.ones(1), torch.tensor(100.0), count=1)
         [TopImage(1, 4 x 2, projection 200.000, fires in 100% of it)]
     """
     batches = (
-        features([source.read(n) for n in range(at, min(at + batch, len(source.names)))])
-        for at in range(0, len(source.names), batch)
+        features([source.read(n) for n in part], [source.names[n] for n in part])
+        for part in (range(len(source.names))[at : at + batch] for at in range(0, len(source.names), batch))
     )
     found = strongest_images(batches, direction[None], count)
     return [

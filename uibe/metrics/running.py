@@ -21,7 +21,7 @@ class RunningMoments(Metric):
     Example:
         >>> moments = RunningMoments(2)
         >>> moments.update(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
-        >>> moments.compute().total.tolist()
+        >>> moments.moments().total.tolist()
         [4.0, 6.0]
     """
 
@@ -46,8 +46,15 @@ class RunningMoments(Metric):
         self.squares += batch.squares
 
     def compute(self) -> Moments:
-        """The moments of everything seen."""
+        """The moments of everything seen; `moments` gives them in their full shapes."""
         return Moments(self.num_pixels, self.total, self.squares)
+
+    def moments(self) -> Moments:
+        """As `compute`, in full shapes: torchmetrics squeezes every tensor of one entry, as of D = 1."""
+        found = self.compute()
+        return Moments(
+            found.num_pixels, found.total.view(self.total.shape), found.squares.view(self.squares.shape)
+        )
 
 
 class RunningMeans(Metric):

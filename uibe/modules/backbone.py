@@ -1,11 +1,12 @@
 """The frozen classifier, cut at one layer into f- (features) and f+ (head)."""
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from uibe.errors import ConfigError, MismatchError
+from uibe.errors import ConfigError, DataError, MismatchError
 from uibe.modules.networks import load_network
 from uibe.modules.preprocessing import override
 from uibe.modules.split import Split, is_feature_map
@@ -102,6 +103,26 @@ class Backbone(nn.Module):
             The layer's output `(N, D, H, W)`, as it is before an in-place operation that follows.
         """
         features: Tensor = self._split.lower(images.contiguous(memory_format=self.memory_format))
+        return features
+
+    def finite_features(self, images: Tensor, names: Sequence[str]) -> Tensor:
+        """As `features`, which a cache would refuse to hold if they were not finite; so does this.
+
+        Args:
+            images: float, `(N, 3, h, w)`, preprocessed.
+            names: of the N images, for the message.
+
+        Raises:
+            DataError: if a value is NaN or infinite; names the first image and channel.
+        """
+        features = self.features(images)
+        if not bool(features.isfinite().all()):
+            image, channel, *_ = (~features.isfinite()).nonzero()[0].tolist()
+            value = float(features[image, channel][~features[image, channel].isfinite()][0])
+            raise DataError(
+                f"{names[image]}: layer {self.layer!r} gives {value:g} in channel {channel}, expected finite "
+                "values: check the image and the weights"
+            )
         return features
 
     def head(self, features: Tensor) -> Tensor:

@@ -8,17 +8,18 @@ from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uibe.errors import ConfigError, MismatchError
-from uibe.functional.detectors import Detectors, fold, logits, projection_maps
+from uibe.functional.detectors import Detectors, check_finite, fold, logits, projection_maps
 from uibe.functional.fused import tangent_logits
 from uibe.functional.moments import Moments, covariance
 from uibe.functional.orthogonal import RotationMap, nearest_rotation, orthogonality_error, random_rotation
 from uibe.modules.rotation import STARTS, Rotation, Start
 from uibe.modules.standardizer import Standardization, Standardizer
+from uibe.modules.tensor_file import write_tensors
+from uibe.modules.weights import hash_state
 
 __all__ = ["InterpretableBasis"]
 
@@ -63,7 +64,7 @@ class InterpretableBasis(nn.Module):
         margin: float = 1.0,
     ) -> None:
         super().__init__()
-        if margin <= 0:
+        if not 0 < margin < math.inf:
             raise ConfigError(f"margin: expected a positive number, got {margin}")
         self.standardizer = Standardizer(num_features, standardization)
         self.rotation = Rotation(num_features, rotation_map)
@@ -178,6 +179,9 @@ class InterpretableBasis(nn.Module):
         Args:
             path: the file; written under a temporary name first, so that nothing partial is left.
             metadata: strings to keep beside the tensors; `mean`, `sd`, `margin` and the options are added.
+
+        Raises:
+            DataError: if it cannot be written.
         """
         detectors, path = self.detectors(), Path(path)
         tensors = {
@@ -190,13 +194,10 @@ class InterpretableBasis(nn.Module):
             "margin": self.margin.detach(),
             "log_margin": self.log_margin.detach(),
         }
-        partial = path.with_name(path.name + ".partial")
-        described = {**self._describe(), **(metadata or {})}
-        partial.touch()  # with the user's own mode, which the writer would restrict
-        mode = partial.stat().st_mode
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, partial, described)
-        partial.chmod(mode)
-        partial.replace(path)
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+        write_tensors(
+            path, tensors, {**self._describe(), **(metadata or {}), "tensors_sha256": _hash(tensors)}
+        )
 
     def _describe(self) -> dict[str, str]:
         transform = self.standardizer.transform.double()
@@ -218,17 +219,20 @@ class InterpretableBasis(nn.Module):
 
         Raises:
             ConfigError: if there is no such file.
-            MismatchError: if the file is not such a basis or is damaged.
+            MismatchError: if the file is not such a basis, is damaged, or holds numbers that are not finite.
         """
         tensors, metadata = _read(Path(path))
         try:
             return cls._restore(tensors, metadata)
-        except (KeyError, RuntimeError) as error:
-            raise MismatchError(f"{path}: contradicts itself ({error}); export the basis again") from error
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise MismatchError(f"{path}: contradicts itself ({reason}); export the basis again") from error
 
     @classmethod
     def _restore(cls, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Self:
         kind, rotation_map = metadata["standardization"], metadata["rotation_map"]
+        if metadata.get("tensors_sha256", _hash(tensors)) != _hash(tensors):  # the first files had none
+            raise ValueError("its tensors do not have the SHA-256 that it states")
         basis = cls(len(tensors["thresholds"]), kind, rotation_map)
         with torch.no_grad():
             basis.log_margin.copy_(tensors["log_margin"])
@@ -240,14 +244,18 @@ class InterpretableBasis(nn.Module):
         return basis
 
 
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    return hash_state({name: tensors[name] for name in _TENSORS})
+
+
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; expected a basis written by `evaluate.py export`")
     try:
         with safe_open(path, "pt") as file:
             metadata = _checked(file.metadata() or {})
-            return {name: file.get_tensor(name) for name in _TENSORS}, metadata
-    except (SafetensorError, KeyError) as error:
+            return {name: check_finite(name, file.get_tensor(name)) for name in _TENSORS}, metadata
+    except (SafetensorError, KeyError, ValueError) as error:
         raise MismatchError(f"{path}: expected a basis written by `evaluate.py export`: {error}") from error
 
 

@@ -7,13 +7,14 @@ from typing import Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from uibe.errors import ConfigError, MismatchError
-from uibe.functional.detectors import Detectors, fold, projection_maps
+from uibe.errors import ConfigError, MismatchError, printable
+from uibe.functional.detectors import Detectors, check_finite, fold, projection_maps
 from uibe.functional.moments import Moments
 from uibe.modules.standardizer import Standardization, Standardizer
+from uibe.modules.tensor_file import write_tensors
+from uibe.modules.weights import hash_state
 
 __all__ = ["LinearDetectors"]
 
@@ -109,6 +110,9 @@ class LinearDetectors(nn.Module):
         Args:
             path: the file; written under a temporary name first, so that nothing partial is left.
             metadata: strings to keep beside the tensors; the concepts' names are added.
+
+        Raises:
+            DataError: if it cannot be written.
         """
         detectors, path = self.detectors(), Path(path)
         tensors = {
@@ -121,10 +125,13 @@ class LinearDetectors(nn.Module):
             "transform": self.standardizer.transform,
         }
         described = {"format": _FORMAT, "standardization": self.standardizer.kind}
-        described |= {"concept_names": json.dumps(self.names), **(metadata or {})}
-        partial = path.with_name(path.name + ".partial")
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, partial, described)
-        partial.replace(path)
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+        described |= {
+            "tensors_sha256": _hash(tensors),
+            "concept_names": json.dumps(self.names),
+            **(metadata or {}),
+        }
+        write_tensors(path, tensors, described)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -138,20 +145,30 @@ class LinearDetectors(nn.Module):
             raise ConfigError(f"{path}: no such file; expected detectors written by `evaluate.py export`")
         try:
             with safe_open(path, "pt") as file:
-                metadata, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in _STORED}
+                metadata = file.metadata() or {}
+                tensors = {name: check_finite(name, file.get_tensor(name)) for name in _STORED}
             return cls._restore(tensors, metadata)
-        except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
-            raise MismatchError(f"{path}: expected supervised detectors of this version: {error}") from error
+        except (SafetensorError, LookupError, RuntimeError, ValueError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise MismatchError(f"{path}: expected supervised detectors of this version: {reason}") from error
 
     @classmethod
     def _restore(cls, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Self:
         if metadata.get("format") != _FORMAT:
             raise ValueError(f"format {metadata.get('format')!r} is not {_FORMAT!r}")
+        if metadata.get("tensors_sha256", _hash(tensors)) != _hash(tensors):  # the first files had none
+            raise ValueError("its tensors do not have the SHA-256 that it states")
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+            raise ValueError("its numbers are not finite")
         kind: Standardization = metadata["standardization"]  # type: ignore[assignment]
         own = cls(tensors["weights"].shape[1], len(tensors["weights"]), kind)
         places = {"standardized_thresholds": "thresholds"}
         places |= {name: f"standardizer.{name}" for name in ("mean", "transform")}
         state = {places.get(name, name): tensor for name, tensor in tensors.items()}
         own.load_state_dict({**state, "standardizer.fitted": torch.tensor(True)})
-        own.names = tuple(json.loads(metadata["concept_names"]))
+        own.names = tuple(printable(name) for name in json.loads(metadata["concept_names"]))
         return own
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    return hash_state({name: tensors[name] for name in _STORED})

@@ -4,18 +4,19 @@ import difflib
 import importlib
 import inspect
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.client import HTTPException
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import timm
 import torch
 import torchvision
 from torch import nn
 
-from uibe.errors import ConfigError
+from uibe.errors import ConfigError, printable
 from uibe.modules.preprocessing import IMAGENET, Preprocessing, with_metadata
 from uibe.modules.weights import Weights, is_library_name, load_weights, read_weights
 
@@ -150,6 +151,9 @@ def _import_factory(path: str) -> Callable[..., Any]:
         hint = f", e.g. torchvision:{close[0]}" if close else ""
         forms = "torchvision:NAME, timm:NAME or package.module:callable"
         raise ConfigError(f"backbone {path!r}: expected {forms}{hint}")
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        # a checkpoint or a folder of others may name anything: os:abort would be called
+        raise ConfigError(f"backbone {path!r}: Python's own library holds no networks; name another package")
     try:
         imported = importlib.import_module(module)
     except ImportError as error:
@@ -167,11 +171,26 @@ def _call(factory: Callable[..., Any], path: str, options: dict[str, Any]) -> nn
         inspect.signature(factory).bind(**options)
     except TypeError as error:
         raise ConfigError(f"backbone {path!r}: must be callable without arguments: {error}") from error
+    if other := _announced(factory):  # not called, as it may do anything
+        raise ConfigError(f"backbone {path!r}: returns a {other}, expected a torch.nn.Module")
     network = factory(**options)
     if not isinstance(network, nn.Module):
         kind = type(network).__name__
         raise ConfigError(f"backbone {path!r}: returns a {kind}, expected a torch.nn.Module")
     return network
+
+
+def _announced(factory: Callable[..., Any]) -> str | None:
+    """The name of what a factory says that it returns, if that is no network."""
+    returned: Any = factory
+    if not inspect.isclass(factory):
+        try:
+            returned = get_type_hints(inspect.unwrap(factory)).get("return", Any)
+        except (NameError, TypeError):  # names that only type checkers know, or no function
+            return None
+    kinds = [kind for kind in get_args(returned) or (returned,) if inspect.isclass(kind)]
+    fits = any(kind in (Any, object) or issubclass(kind, nn.Module) for kind in kinds)
+    return None if fits else str(getattr(returned, "__name__", returned))
 
 
 def _loaded(network: nn.Module, weights: Weights, default: Preprocessing) -> LoadedNetwork:
@@ -183,7 +202,7 @@ def _loaded(network: nn.Module, weights: Weights, default: Preprocessing) -> Loa
 def _class_names(weights: Weights) -> list[str] | None:
     if "class_names" in weights.metadata:
         try:
-            return [str(name) for name in json.loads(weights.metadata["class_names"])]
+            return [printable(str(name)) for name in json.loads(weights.metadata["class_names"])]
         except (ValueError, TypeError) as error:
             raise ConfigError(f"weights {weights.source}: metadata class_names is no JSON list") from error
     # packages carry published ImageNet weights; a file with 1000 classes may be anything

@@ -15,6 +15,9 @@ from uibe.errors import ConfigError
 __all__ = ["IMAGENET", "Preprocessing", "override", "with_metadata"]
 
 
+_LARGEST = 2**14  # pixels a side
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """Resize the whole picture, scale its values to `input_range`, then standardize each channel.
@@ -47,8 +50,10 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Refuse values that no network could use."""
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise ConfigError(f"image_size: expected one or two positive integers, got {list(self.size)}")
+        if len(self.size) != 2 or min(self.size) < 1 or max(self.size) > _LARGEST:
+            raise ConfigError(
+                f"image_size: expected one or two positive integers up to {_LARGEST}, got {list(self.size)}"
+            )
         if len(self.mean) != 3:
             raise ConfigError(f"mean: expected three numbers, got {list(self.mean)}")
         if len(self.std) != 3 or min(self.std) <= 0:

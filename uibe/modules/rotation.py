@@ -9,10 +9,24 @@ from uibe.errors import ConfigError
 from uibe.functional import orthogonal
 from uibe.functional.orthogonal import ROTATION_MAPS, RotationMap
 
-__all__ = ["STARTS", "Rotation", "Start"]
+__all__ = ["STARTS", "Rotation", "Start", "is_rotation"]
 
 Start = Literal["identity", "random", "pca"]
 STARTS: tuple[Start, ...] = get_args(Start)
+
+
+_ROUNDING = {torch.float64: 1e-3, torch.float32: 1e-3}  # of other types, which keep two or three digits, 0.1
+
+
+def is_rotation(directions: Tensor) -> bool:
+    """Whether directions that were read from a file are finite and orthonormal, as far as their type can say.
+
+    Example:
+        >>> is_rotation(torch.eye(3)), is_rotation(2 * torch.eye(3))
+        (True, False)
+    """
+    error = orthogonal.orthogonality_error(directions.double())
+    return bool(error < _ROUNDING.get(directions.dtype, 0.1))
 
 
 class Rotation(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from uibe.errors import ConfigError, DataError
 from uibe.functional.moments import Moments, channel_variance, covariance
 
-__all__ = ["STANDARDIZATIONS", "Standardization", "Standardizer"]
+__all__ = ["STANDARDIZATIONS", "Standardization", "Standardizer", "check_moments"]
 
 Standardization = Literal["none", "zscore", "whiten"]
 STANDARDIZATIONS: tuple[Standardization, ...] = get_args(Standardization)
@@ -66,20 +66,34 @@ class Standardizer(nn.Module):
         Raises:
             DataError: if the moments are not finite, or no channel varies.
         """
+        check_moments(moments)
         if self.kind == "none":
             return
         variance = channel_variance(moments)
-        if not bool(moments.total.isfinite().all() and variance.isfinite().all()):
-            raise DataError(
-                "features: expected finite values, found NaN or infinity: check weights and images"
-            )
-        if not bool((variance > 0).any()):
-            raise DataError("features: every channel is constant over the training pixels: nothing to learn")
         self.mean.copy_(moments.total / moments.num_pixels)
         self.transform.copy_(
             _inverse_deviation(variance) if self.kind == "zscore" else _zca(covariance(moments))
         )
         self.fitted.fill_(True)
+
+
+def check_moments(moments: Moments) -> None:
+    """Refuse pixels that nothing can be learned from.
+
+    Raises:
+        DataError: if the moments are not finite, or no channel varies.
+
+    Example:
+        >>> from uibe.functional.moments import pixel_moments
+        >>> check_moments(pixel_moments(torch.ones(4, 2)))
+        Traceback (most recent call last):
+        uibe.errors.DataError: features: every channel is constant over the training pixels: nothing to learn
+    """
+    variance = channel_variance(moments)
+    if not bool(moments.total.isfinite().all() and variance.isfinite().all()):
+        raise DataError("features: expected finite values, found NaN or infinity: check weights and images")
+    if not bool((variance > 0).any()):
+        raise DataError("features: every channel is constant over the training pixels: nothing to learn")
 
 
 def _inverse_deviation(variance: Tensor) -> Tensor:

@@ -2,9 +2,11 @@
 
 import hashlib
 import importlib.util
+import os
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 
 from uibe.errors import ConfigError
 
-__all__ = ["Weights", "hash_state", "is_library_name", "load_weights", "read_weights"]
+__all__ = ["Weights", "check_zip", "hash_state", "is_library_name", "load_weights", "read_weights"]
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".pth.tar")
 _PACKAGE = "package:"
@@ -61,7 +63,7 @@ def is_library_name(weights: str) -> bool:
         (True, False, False)
     """
     looks_like_path = weights.endswith(_SUFFIXES) or "/" in weights or "\\" in weights
-    return not (looks_like_path or weights.startswith(_PACKAGE) or Path(weights).exists())
+    return not (looks_like_path or weights.startswith(_PACKAGE) or os.path.exists(weights))
 
 
 def read_weights(weights: str) -> Weights:
@@ -139,6 +141,22 @@ def hash_state(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def check_zip(path: Path) -> None:
+    """Compare the parts of a file of `torch.save` with their CRC-32, which `torch.load` does not do.
+
+    Files from before torch 1.6 are no zip files, and have none.
+
+    Raises:
+        ValueError: a part is damaged.
+        Exception: of other kinds, if the zip file itself is.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as parts:
+            damaged = parts.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} does not have its CRC-32")
+
+
 def _packaged_file(weights: str) -> Path:
     name, _, inner = weights.removeprefix(_PACKAGE).partition("/")
     folder = _package_folder(name, weights)
@@ -164,7 +182,7 @@ def _package_folder(name: str, weights: str) -> Path:
 
 
 def _check_file(path: Path) -> None:
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike pathlib's, also if the name is too long to be one
         raise ConfigError(f"weights {path}: no such file: give an existing {', '.join(_SUFFIXES)} file")
     if not path.name.endswith(_SUFFIXES):
         raise ConfigError(f"weights {path}: expected a {', '.join(_SUFFIXES)} file")
@@ -191,6 +209,7 @@ def _read_pickled(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with warnings.catch_warnings():
             # old files hold storages that torch still reads, but warns about
             warnings.filterwarnings("ignore", message=".*TypedStorage is deprecated")
+            check_zip(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         advice = "save its state dict alone, torch.save(network.state_dict(), file)"

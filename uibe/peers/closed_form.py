@@ -5,6 +5,7 @@ from torch import Tensor
 
 from uibe.functional.moments import covariance
 from uibe.functional.orthogonal import random_rotation
+from uibe.modules.standardizer import check_moments
 from uibe.peers.interface import Features, Peer
 from uibe.peers.sample import pixel_blocks, sum_moments
 from uibe.peers.signs import towards_positive_skewness, unit_rows
@@ -66,7 +67,7 @@ def pca(data: Features, seed: int = 0, progress: bool = False) -> Peer:
         progress: whether to show bars.
 
     Raises:
-        DataError: if there are not as many pixels as the features say.
+        DataError: if there are not as many pixels as the features say, or they are constant or not finite.
 
     Example:
         >>> class Tail:
@@ -77,6 +78,7 @@ def pca(data: Features, seed: int = 0, progress: bool = False) -> Peer:
     """
     del seed
     moments = sum_moments(pixel_blocks(data, progress=progress), full=True)
+    check_moments(moments)
     axes = unit_rows(torch.linalg.eigh(covariance(moments))[1].T.flip(0))
     mean = moments.total / moments.num_pixels
     blocks = pixel_blocks(data, progress=progress)

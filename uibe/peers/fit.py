@@ -2,7 +2,7 @@
 
 from typing import Literal, Protocol, get_args
 
-from uibe.errors import ConfigError
+from uibe.errors import ConfigError, DataError
 from uibe.peers.closed_form import natural, pca, random
 from uibe.peers.interface import Features, Peer
 from uibe.peers.learned import ica, kmeans, nmf
@@ -40,7 +40,7 @@ def fit_peer(name: PeerName, data: Features, seed: int = 0, progress: bool = Fal
 
     Raises:
         ConfigError: if there is no such peer, or the seed is negative.
-        DataError: if the features cannot be fitted.
+        DataError: if the features cannot be fitted, or no direction is found.
 
     Example:
         >>> class Ones:
@@ -54,4 +54,7 @@ def fit_peer(name: PeerName, data: Features, seed: int = 0, progress: bool = Fal
         raise ConfigError(f"peer: expected one of {', '.join(PEERS)}, got {name!r}")
     if seed < 0:
         raise ConfigError(f"seed: expected at least 0, got {seed}")
-    return _FITS[name](data, seed, progress)
+    peer = _FITS[name](data, seed, progress)
+    if not len(peer.directions) or not bool(peer.directions.isfinite().all()):
+        raise DataError(f"features: {name} found no directions in them: are they of any usual size?")
+    return peer

@@ -11,10 +11,10 @@ from sklearn.decomposition import NMF, FastICA, MiniBatchNMF
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from uibe.errors import ConfigError, DataError
+from uibe.errors import ConfigError
 from uibe.functional.moments import covariance
 from uibe.peers.interface import Features, Peer
-from uibe.peers.sample import BLOCK, sample_pixels, sum_moments
+from uibe.peers.sample import BLOCK, sample_to_fit, sum_moments
 from uibe.peers.signs import towards_positive_skewness, unit_rows
 
 __all__ = ["ica", "kmeans", "nmf"]
@@ -63,7 +63,7 @@ def ica(
         >>> ica(Sparse()).directions.abs().max(1).values.round(decimals=1).tolist()
         [1.0, 1.0]
     """
-    sample = sample_pixels(data, pixels, seed, progress)
+    sample = sample_to_fit(data, pixels, seed, progress)
     wanted = _wanted(components, sample, most=sample.shape[1])
     mean, whitening = _whitening(sample, wanted)
     white = torch.cat([(block - mean) @ whitening.T for block in torch.split(sample, BLOCK)])
@@ -102,7 +102,7 @@ def nmf(
 
     Raises:
         ConfigError: if an argument is out of range.
-        DataError: if the features are not finite.
+        DataError: if the features are constant, or not finite.
 
     Warns:
         UserWarning: if the fit has not converged; its directions are returned all the same.
@@ -115,7 +115,7 @@ def nmf(
         >>> nmf(Sparse()).directions.max(1).values.round(decimals=1).tolist()
         [1.0, 1.0]
     """
-    sample = sample_pixels(data, pixels, seed, progress)
+    sample = sample_to_fit(data, pixels, seed, progress)
     wanted = _wanted(components, sample, most=len(sample))
     work = 2 * len(sample) * wanted * sample.shape[1]
     most = iterations or _affordable(4 * work)
@@ -150,7 +150,7 @@ def kmeans(
 
     Raises:
         ConfigError: if an argument is out of range.
-        DataError: if the features are not finite.
+        DataError: if the features are constant, or not finite.
 
     Example:
         >>> class Corners:
@@ -160,7 +160,7 @@ def kmeans(
         >>> kmeans(Corners()).directions.argmax(1).sort().values.tolist()
         [0, 1, 2]
     """
-    sample = sample_pixels(data, pixels, seed, progress)
+    sample = sample_to_fit(data, pixels, seed, progress)
     wanted = _wanted(components, sample, most=len(sample))
     most = iterations or _affordable(2 * len(sample) * wanted * sample.shape[1])
     model = MiniBatchKMeans(wanted, batch_size=BLOCK, max_iter=most, n_init=3, random_state=seed)
@@ -186,8 +186,6 @@ def _whitening(sample: Tensor, wanted: int) -> tuple[Tensor, Tensor]:
     """Mean `(D,)` and rows `(I, D)` onto which projections are uncorrelated, of unit variance."""
     moments = sum_moments(torch.split(sample, BLOCK), full=True)
     variances, axes = torch.linalg.eigh(covariance(moments))
-    if not bool(variances[-1] > 0):
-        raise DataError("features: every channel is constant over the sampled pixels: nothing to learn")
     kept = (variances > _VARIANCE_FLOOR * variances[-1]).nonzero().flatten().flip(0)[:wanted]
     rows = (axes[:, kept] * variances[kept].rsqrt()).T
     return (moments.total / moments.num_pixels).float(), rows.float()

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from uibe.errors import ConfigError, DataError
+from uibe.errors import ConfigError
 from uibe.peers.interface import Features, Peer
-from uibe.peers.sample import sample_pixels, shuffled_positions
+from uibe.peers.sample import sample_to_fit, shuffled_positions
 from uibe.peers.signs import unit_rows
 
 __all__ = ["TopKAutoencoder", "keep_largest", "reconstruction_loss", "sae"]
@@ -146,7 +146,7 @@ def sae(
         >>> sae(Sparse(), k=2, steps=5).directions.shape
         torch.Size([8, 8])
     """
-    sample = sample_pixels(data, pixels, seed, progress)
+    sample = sample_to_fit(data, pixels, seed, progress)
     num_features = sample.shape[1]
     latents = num_features if latents is None else latents
     k = min(max(4, num_features // 32), latents) if k is None else k
@@ -156,8 +156,6 @@ def sae(
     mean = sample.mean(0)
     scale = torch.stack([(part - mean).square().mean(1).sum() for part in torch.split(sample, _BATCH)]).sum()
     scale = (scale / len(sample)).sqrt()
-    if not bool(scale > 0):
-        raise DataError("features: every channel is constant over the sampled pixels: nothing to learn")
     generator = torch.Generator().manual_seed(seed)
     model = TopKAutoencoder(mean / scale, latents, k, generator)
     _train(model, sample, scale, generator, steps, lr, progress)

@@ -14,11 +14,13 @@ from torch import Tensor
 from uibe.errors import ConfigError, DataError
 from uibe.functional.detectors import pixels_of
 from uibe.functional.moments import Moments, pixel_moments
+from uibe.modules.standardizer import check_moments
 from uibe.peers.interface import Features
 
-__all__ = ["BLOCK", "pixel_blocks", "sample_pixels", "shuffled_positions", "sum_moments"]
+__all__ = ["BLOCK", "pixel_blocks", "sample_pixels", "sample_to_fit", "shuffled_positions", "sum_moments"]
 
 BLOCK = 4096
+_SMALLEST, _LARGEST = 1e-15, 1e15  # beyond, sums of squares leave float32
 
 
 def pixel_blocks(data: Features, size: int = BLOCK, progress: bool = False) -> Iterator[Tensor]:
@@ -100,6 +102,28 @@ def sample_pixels(data: Features, num: int, seed: int = 0, progress: bool = Fals
     if not bool(drawn.isfinite().all()):
         raise DataError("features: expected finite values, found NaN or infinity: check weights and images")
     return drawn
+
+
+def sample_to_fit(data: Features, num: int, seed: int = 0, progress: bool = False) -> Tensor:
+    """As `sample_pixels`, for what looks for directions, which do not depend on a unit.
+
+    Pixels so small or large that single precision cannot hold their squares are divided by the largest value.
+
+    Raises:
+        ConfigError: as `sample_pixels`.
+        DataError: as `sample_pixels`, or if the pixels are all alike.
+
+    Example:
+        >>> class Huge:
+        ...     num_pixels = lambda self, split: 3
+        ...     feature_batches = lambda self, split: [1e30 * torch.arange(3.0).view(3, 1, 1, 1)]
+        >>> sample_to_fit(Huge(), 3).flatten().tolist()
+        [0.0, 0.5, 1.0]
+    """
+    sample = sample_pixels(data, num, seed, progress)
+    check_moments(sum_moments(torch.split(sample, BLOCK)))
+    largest = float(torch.stack(sample.aminmax()).abs().amax())
+    return sample if _SMALLEST < largest < _LARGEST else sample / largest
 
 
 def _draw(total: int, num: int, seed: int) -> NDArray[np.int64]:

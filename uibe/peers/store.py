@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from uibe.errors import ConfigError, DataError, MismatchError
+from uibe.modules.tensor_file import write_tensors
 
 __all__ = ["load_detectors", "load_peer", "save_peer"]
 
@@ -30,15 +30,12 @@ def save_peer(path: Path, directions: Tensor, thresholds: Tensor, num_pixels: in
         ...     load_peer(Path(folder, "pca.safetensors"))[2]
         100
     """
-    tensors = {"directions": directions.cpu().contiguous(), "thresholds": thresholds.cpu().contiguous()}
-    partial = path.with_name(path.name + ".partial")
+    tensors = {"directions": directions, "thresholds": thresholds}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, {"num_pixels": str(num_pixels)})
-        partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error.strerror}); give another cache_dir") from error
+    write_tensors(path, tensors, {"num_pixels": str(num_pixels)})
 
 
 def load_peer(path: Path) -> tuple[Tensor, Tensor, int]:

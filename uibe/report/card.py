@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from uibe.report.markdown import table
+from uibe.report.markdown import cell, code, table
 
 __all__ = ["changed_options", "commands", "run_card"]
 
@@ -58,20 +58,16 @@ def run_card(
         | layer | a\|b |
         <BLANKLINE>
     """
-    parts = [table(["run", ""], [[name, _cell(value)] for name, value in facts.items()])]
+    parts = [table(["run", ""], [[name, cell(value)] for name, value in facts.items()])]
     if scores:
         keys = ("S1", "S2", "interpretable", "unique", "firing_rate")
         rows = [[name, *(f"{values[key]:.4g}" for key in keys)] for name, values in scores.items()]
         heads = ["logged as", "S1", "S2", "interpretable", "distinct labels", "firing rate"]
         parts.append(table(heads, rows))
     if options:
-        rows = [[f"`{name}`", _cell(value)] for name, value in options.items()]
+        rows = [[code(name), cell(value)] for name, value in options.items()]
         parts.append(table(["option", "not its default"], rows))
     if lines:
         # indented, as TensorBoard's Markdown leaves the fence of a code block where it stands
         parts.append("\n".join(["To evaluate the last checkpoint:", "", *(f"    {line}" for line in lines)]))
     return "\n\n".join(parts) + "\n"
-
-
-def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -6,7 +6,7 @@ from typing import Any
 from uibe.functional.intervals import Interval, ScoreSamples, interval
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.metrics.comparison import Basis, Comparison, Readings, differences
-from uibe.report.markdown import ranged, signed, table
+from uibe.report.markdown import cell, code, ranged, signed, table
 
 __all__ = ["comparison_markdown", "comparison_rows", "differences_document"]
 
@@ -97,11 +97,18 @@ def comparison_markdown(
     known = [name for name in shown if any(name in each for each in readings.values())]
     heads = [f"{score} {_title(name)}" for name in known for score in _SHOWN]
     scores = [
-        [name, notes.get(name, ""), *(_cell(each, reading, score) for reading in known for score in _SHOWN)]
+        [
+            cell(name),
+            notes.get(name, ""),
+            *(_cell(each, reading, score) for reading in known for score in _SHOWN),
+        ]
         for name, each in readings.items()
     ]
     gaps = [
-        [name, *(_gap(readings[reference], other, reading, score) for reading in known for score in _SHOWN)]
+        [
+            cell(name),
+            *(_gap(readings[reference], other, reading, score) for reading in known for score in _SHOWN),
+        ]
         for name, other in readings.items()
         if name != reference
     ]
@@ -109,7 +116,7 @@ def comparison_markdown(
     parts = [
         "## Scores on the validation split, with 95% bootstrap intervals over images",
         table(["basis", "fitted on", *heads], scores),
-        f"## `{reference}` minus each other basis, paired, 95% intervals (bold: 0 is outside)",
+        f"## {code(reference)} minus each other basis, paired, 95% intervals (bold: 0 is outside)",
         table(["basis", *heads], gaps),
         *_counts_part(rows, firing, known),
         *_causes_part(causes, firing.get(reference)),
@@ -135,7 +142,7 @@ def _counts_part(
     heads = [f"{_title(reading)}: IoU > {cuts[reading]:.3f}" for reading in read]
     body = [
         [
-            name,
+            cell(name),
             f"{100 * firing[name]:.1f}%" if name in firing else "",
             *(_count_cell(at.get((name, reading))) for reading in read),
         ]
@@ -176,7 +183,7 @@ def _causes_part(
 def _rates_part(rates: Sequence[Mapping[str, Any]]) -> list[str]:
     if not rates:
         return []
-    cells = [[v if isinstance(v, str) else f"{v:.3f}" for v in row.values()] for row in rates]
+    cells = [[cell(v) if isinstance(v, str) else f"{v:.3f}" for v in row.values()] for row in rates]
     return ["## Pixels of the layer as a binary classification", table(list(rates[0]), cells), _READINGS]
 
 

@@ -1,5 +1,6 @@
 """Figures of a comparison, for print: Okabe and Ito's colours, which colour-blind readers can tell apart."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from matplotlib.figure import Figure
 from uibe.functional.intervals import interval
 from uibe.functional.scores import INTERPRETABLE_IOU, DissectionScores, category_scores, score_curves
 from uibe.metrics.comparison import Comparison, Scored
+from uibe.report.figures import plain
+from uibe.report.files import write_bytes
 
 __all__ = ["categories_figure", "cut_figure", "firing_figure", "histogram_figure", "save_figure"]
 
@@ -53,7 +56,7 @@ def cut_figure(scored: Comparison, share: float | None) -> Figure:
     for place, (name, each) in enumerate(found.items()):
         curves = score_curves(each.dissection.iou_val, each.dissection.labels, cuts)
         for axis, curve in zip(axes, curves, strict=True):
-            axis.step(cuts, curve, where="post", label=name, **_style(place))
+            axis.step(cuts, curve, where="post", label=plain(name), **_style(place))
     for axis, title in zip(axes, _COUNTS, strict=True):
         axis.axvline(INTERPRETABLE_IOU, color="0.7", linewidth=0.8, label=f"IoU {INTERPRETABLE_IOU}")
         axis.set(yscale="symlog", xlabel="IoU on validation", ylabel="number at or above it", title=title)
@@ -73,7 +76,8 @@ def categories_figure(scored: Comparison, share: float | None) -> Figure:
         left = [0] * len(found)
         for k, category in enumerate(names):
             sizes = [getattr(_by_category(each)[k], count) for each in found.values()]
-            axis.barh(list(found), sizes, left=left, color=_COLOURS[k % len(_COLOURS)], label=category)
+            places, colour = [plain(name) for name in found], _COLOURS[k % len(_COLOURS)]
+            axis.barh(places, sizes, left=left, color=colour, label=plain(category))
             left = [before + size for before, size in zip(left, sizes, strict=True)]
         axis.invert_yaxis()
         axis.set(xlabel=f"number with IoU > {INTERPRETABLE_IOU}", title=title)
@@ -97,7 +101,7 @@ def histogram_figure(scored: Comparison, share: float | None) -> Figure:
             color=_COLOURS[place % len(_COLOURS)],
         )
         axis.axvline(INTERPRETABLE_IOU, color="0.4", linewidth=0.8)
-        axis.set_title(name, fontsize=8)
+        axis.set_title(plain(name), fontsize=8)
         axis.xaxis.set_tick_params(labelbottom=place + columns >= len(found))
     for axis in axes[len(found) :]:
         axis.remove()
@@ -114,12 +118,15 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
         figure: what to write.
         folder: there already.
         name: of the files, without ending.
+
+    Raises:
+        DataError: if they cannot be written.
     """
     paths = [folder / f"{name}.{kind}" for kind in ("png", "svg")]
     for path in paths:
-        partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-        figure.savefig(partial, dpi=200)
-        partial.replace(path)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, dpi=200, format=path.suffix[1:])
+        write_bytes(path, drawn.getvalue())
     return paths
 
 
@@ -143,7 +150,7 @@ def _firing_curve(axis: Axes, name: str, several: Sequence[Scored], score: str, 
     found = [interval(getattr(each.samples(), score)) for each in swept]
     rates, style = [each.share or 0.0 for each in swept], _style(place)
     if swept:
-        axis.plot(rates, [each.value for each in found], label=name, **style)
+        axis.plot(rates, [each.value for each in found], label=plain(name), **style)
         axis.fill_between(
             rates,
             [each.low for each in found],
@@ -155,7 +162,7 @@ def _firing_curve(axis: Axes, name: str, several: Sequence[Scored], score: str, 
     for each in several:
         if each.share is None:
             value = float(getattr(each.samples(), score)[0])
-            label = None if swept else name
+            label = None if swept else plain(name)
             axis.plot(
                 each.firing_rate, value, "o", color=style["color"], markeredgecolor="white", label=label
             )

@@ -10,6 +10,7 @@ from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.metrics.dissection import Dissection
 from uibe.metrics.protocol import curves
 from uibe.report.files import detector_rows
+from uibe.report.titles import basis_meaning, is_wide, set_title
 
 __all__ = [
     "affected_classes",
@@ -24,17 +25,23 @@ _HEADLINE = ("area", "own")
 
 
 def scores_document(
-    results: Mapping[str, Dissection], replicates: Mapping[str, Tensor]
+    results: Mapping[str, Dissection],
+    replicates: Mapping[str, Tensor],
+    quantile: float,
+    supervised: bool = False,
 ) -> list[dict[str, Any]]:
-    """For each set of detectors its scores with 95% intervals, mean firing rate and curves.
+    """For each set of detectors its title, scores with 95% intervals, mean firing rate and curves.
 
     Args:
         results: dissections by name.
         replicates: `(1 + B, I)` IoU of each set, as `uibe.metrics.dissection.dissect_replicates` gives them.
+        quantile: share of train pixels that exceed a quantile threshold.
+        supervised: whether the basis was learned from masks.
     """
     return [
         {
             "name": name,
+            **_titled(name, quantile, supervised),
             "detectors": len(result.labels),
             "firing_rate": float(result.firing_rate.mean()),
             "scores": _intervals(score_samples(replicates[name], result.labels)),
@@ -69,6 +76,7 @@ def detectors_document(
     fires: Sequence[bool],
     images: Sequence[Sequence[str]],
     sprites: Sequence[str],
+    quantile: float,
     classes: Sequence[Sequence[Mapping[str, Any]]] = (),
 ) -> list[dict[str, Any]]:
     """Everything that is known about each detector, in the order of their numbers.
@@ -80,6 +88,7 @@ def detectors_document(
         fires: whether a detector fires in any validation image.
         images: names of each detector's strongest images.
         sprites: path of each detector's picture, relative to the page.
+        quantile: share of train pixels that exceed a quantile threshold, which firing rates are measured by.
         classes: for each detector the classes that it affects most, see `affected_classes`; none if
             that is unknown.
     """
@@ -94,6 +103,7 @@ def detectors_document(
             "iou_train": row["iou_train"],
             "interpretable": row["iou_val"] > INTERPRETABLE_IOU,
             "firing_rate": row["firing_rate"],
+            "fires_widely": is_wide(row["firing_rate"], quantile, row["iou_val"]),
             "threshold": row["threshold"],
             "fires_in_val": fires[i],
             "images": list(images[i]),
@@ -143,7 +153,11 @@ def comparison_section(document: Mapping[str, Any]) -> dict[str, Any]:
         "reference": document["reference"],
         "replicates": document["options"]["replicates"],
         "differences": [
-            {"name": name, **{key: readings[key] for key in _HEADLINE if key in readings}}
+            {
+                "name": name,
+                "meaning": basis_meaning(name),
+                **{key: readings[key] for key in _HEADLINE if key in readings},
+            }
             for name, readings in document["differences"].items()
         ],
         "firing": [_averaged(name, rows) for name, rows in bases.items()],
@@ -160,6 +174,11 @@ def _averaged(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     at = [[row for row in rows if row["share"] == share] for share in shares]
     means = {key: [sum(row[key] for row in each) / len(each) for each in at] for key in _RATES}
     return {"name": name, "share": shares, **means}
+
+
+def _titled(name: str, quantile: float, supervised: bool) -> dict[str, str]:
+    title = set_title(name, quantile, supervised)
+    return {"title": title.name, "meaning": title.meaning}
 
 
 def _intervals(samples: ScoreSamples) -> dict[str, dict[str, float]]:

@@ -7,40 +7,68 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
-__all__ = ["ClassParts", "Part", "concepts_line", "explanation_table", "parts_document"]
+from uibe.functional.scores import INTERPRETABLE_IOU
+
+__all__ = [
+    "ClassParts",
+    "Part",
+    "Step",
+    "concepts_line",
+    "explanation_table",
+    "iou_text",
+    "parts_document",
+]
 
 
 class Part(NamedTuple):
-    """A direction's share in a logit.
+    """What a concept, or a single direction, adds to a logit.
 
     Attributes:
-        direction: its number.
-        name: number, label and category.
-        detail: IoU with its interval, empty where there are no labels.
+        directions: their numbers, whose contributions are summed.
+        name: label and category, with the number in front where it is a single direction.
+        detail: IoU, empty where there are no labels.
         value: contribution to the logit.
         heat: `(H, W)` per-pixel terms, which add up to `value`.
     """
 
-    direction: int
+    directions: Sequence[int]
     name: str
     detail: str
     value: float
     heat: Tensor
 
 
+class Step(NamedTuple):
+    """A bar of the chart and a row of the table.
+
+    Attributes:
+        name: what it is.
+        value: in units of the logit.
+        part: the concept or direction; None for sums of others, the constant and the residual.
+        summed: directions that it sums, 0 where that is not told.
+    """
+
+    name: str
+    value: float
+    part: Part | None = None
+    summed: int = 0
+
+
 class ClassParts(NamedTuple):
-    """A logit and what it is made of: `logit = constant + shown + others + residual`.
+    """A logit and what it is made of: `logit = constant + shown + others + unclear + residual`.
 
     Attributes:
         number: of the output.
         name: of the class.
         logit: what the network says.
         constant: logit of the mean feature everywhere.
-        positive: directions with the largest contributions.
-        negative: directions with the lowest.
-        others_for: sum and number of all other directions with a positive contribution.
+        positive: concepts or directions with the largest contributions.
+        negative: those with the lowest.
+        others_for: sum and number of all others with a positive contribution.
         others_against: likewise, negative.
+        unclear: sum and number of the directions that name no concept; (0, 0) where it is split by direction.
         residual: what the directions do not explain.
+        covered: absolute contributions of those shown, as a share of all absolute contributions, in [0, 1].
     """
 
     number: int
@@ -51,39 +79,67 @@ class ClassParts(NamedTuple):
     negative: Sequence[Part]
     others_for: tuple[float, int]
     others_against: tuple[float, int]
+    unclear: tuple[float, int]
     residual: float
+    covered: float
 
-    def steps(self) -> list[tuple[str, float]]:
-        """Names and values of all parts, in the order in which they are shown; they add up to the logit."""
+    @property
+    def shown(self) -> list[Part]:
+        """Those that are shown one by one."""
+        return [*self.positive, *self.negative]
+
+    @property
+    def sums_directions(self) -> bool:
+        """Whether it is split by concept."""
+        return self.unclear[1] > 0 or any(len(part.directions) > 1 for part in self.shown)
+
+    def steps(self) -> list[Step]:
+        """All parts, in the order in which they are shown; they add up to the logit."""
         (plus, num_plus), (minus, num_minus) = self.others_for, self.others_against
+        value, count = self.unclear
         return [
-            ("constant", self.constant),
-            *((part.name, part.value) for part in self.positive),
-            (f"{num_plus} others for it", plus),
-            *((part.name, part.value) for part in self.negative),
-            (f"{num_minus} others against it", minus),
-            ("residual", self.residual),
+            Step("constant", self.constant),
+            *(Step(part.name, part.value, part, len(part.directions)) for part in self.positive),
+            Step(f"{num_plus} others for it", plus),
+            *(Step(part.name, part.value, part, len(part.directions)) for part in self.negative),
+            Step(f"{num_minus} others against it", minus),
+            *([Step("no clear concept", value, None, count)] if count else []),
+            Step("residual", self.residual),
         ]
+
+
+def iou_text(iou: float) -> str:
+    """An IoU with three decimals, or as many as show on which side of the cut for a clear concept it is.
+
+    Example:
+        >>> iou_text(0.3), iou_text(0.04), iou_text(0.04002)
+        ('0.300', '0.040', '0.04002')
+    """
+    digits = 3
+    while (float(f"{iou:.{digits}f}") > INTERPRETABLE_IOU) != (iou > INTERPRETABLE_IOU):
+        digits += 1
+    return f"{iou:.{digits}f}"
 
 
 def explanation_table(title: str, parts: ClassParts) -> Table:
     """A table for the terminal: every part, and the logit that they add up to.
 
     Example:
-        >>> parts = ClassParts(0, "cat", 3.0, 1.0, [], [], (3.0, 5), (-1.0, 4), 0.0)
+        >>> parts = ClassParts(0, "cat", 3.0, 1.0, [], [], (3.0, 5), (-1.0, 4), (0.0, 0), 0.0, 0.0)
         >>> explanation_table("a.png: cat", parts).row_count
         5
     """
     table = Table(title=escape(title), title_justify="left")
     table.add_column("part")
+    table.add_column("directions", justify="right")
     table.add_column("IoU [95%]")
-    table.add_column("share", justify="right")
-    details = {part.name: part.detail for part in (*parts.positive, *parts.negative)}
+    table.add_column("adds to the logit", justify="right")
     steps = parts.steps()
-    for place, (name, value) in enumerate(steps, 1):
-        cells = escape(name), escape(details.get(name, "")), _signed(value)
+    for place, (name, value, part, summed) in enumerate(steps, 1):
+        detail = part.detail.removeprefix("IoU ") if part else ""
+        cells = escape(name), str(summed or ""), escape(detail), _signed(value)
         table.add_row(*cells, end_section=place == len(steps))
-    table.add_row("logit", "", f"{parts.logit:+.4f}", style="bold")
+    table.add_row("logit", "", "", f"{parts.logit:+.4f}", style="bold")
     return table
 
 
@@ -105,28 +161,38 @@ def concepts_line(concepts: Mapping[str, float], count: int = 5) -> str:
 
 
 def parts_document(
-    parts: ClassParts, contributions: Sequence[float], concepts: Mapping[str, float]
+    directions: ClassParts,
+    by_concept: ClassParts | None,
+    contributions: Sequence[float],
+    concepts: Mapping[str, float],
 ) -> dict[str, Any]:
-    """All numbers of an explained class, unrounded.
+    """All numbers of an explained class, unrounded, by direction and by concept.
 
     Args:
-        parts: the strongest directions with their heat maps.
+        directions: the strongest directions with their heat maps.
+        by_concept: likewise the strongest concepts; None where there are no labels.
         contributions: of all directions.
         concepts: contributions summed over the directions of each label.
     """
     return {
-        "class": parts.number,
-        "name": parts.name,
-        "logit": parts.logit,
-        "constant": parts.constant,
-        "residual": parts.residual,
-        "strongest": [
-            {"direction": part.direction, "contribution": part.value, "heat_map": part.heat.tolist()}
-            for part in (*parts.positive, *parts.negative)
+        "class": directions.number,
+        "name": directions.name,
+        "logit": directions.logit,
+        "constant": directions.constant,
+        "residual": directions.residual,
+        "strongest": [{"direction": part.directions[0], **_numbers(part)} for part in directions.shown],
+        "strongest_concepts": [
+            {"concept": part.name, "directions": list(part.directions), **_numbers(part)}
+            for part in (by_concept.shown if by_concept else ())
         ],
         "concepts": dict(concepts),
         "contributions": list(contributions),
     }
+
+
+def _numbers(part: Part) -> dict[str, Any]:
+    """Contribution and heat map of a part, unrounded."""
+    return {"contribution": part.value, "heat_map": part.heat.tolist()}
 
 
 def _signed(value: float) -> str:

@@ -1,37 +1,43 @@
 """Figures of explained predictions: blue speaks for a class, vermillion against it (Okabe and Ito)."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import shorten
+from textwrap import fill, shorten
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from uibe.functional.bilinear import upsample
 from uibe.report.explanation import ClassParts, Part
+from uibe.report.figures import plain
 
-__all__ = ["explanation_figure", "plain", "residual_figure"]
+__all__ = ["explanation_figure", "residual_figure"]
 
 _FOR, _AGAINST, _NEUTRAL = "#0072B2", "#D55E00", "#8A8A8A"
-_SIZE = 224
-
-
-def plain(text: str) -> str:
-    r"""Text that matplotlib takes literally.
-
-    Example:
-        >>> plain("a $50 note")
-        'a \\$50 note'
-    """
-    return text.replace("$", r"\$")
+_SIZE = 288
+"""Longer side of a drawn map, in pixels."""
+_WHY = (
+    "Each dot is one class of one image; the black bar is their median. A logit is split into a "
+    "constant, what all directions add, and a residual. In the grey area the residual is rounding of "
+    "numbers only: the basis explains the whole logit. Complete bases, as the learned one with its "
+    "orthonormal directions, do so wherever only pooling and a linear layer follow; further layers "
+    "leave a residual under every basis. Fewer directions also leave what they do not span. Directions "
+    "that are not orthogonal count twice what they share; solved for together (least squares) they do "
+    "not, but then what one of them adds depends on the others."
+)
+"""Caption of the residuals."""
+_FADING = 0.6
+"""Power from a value to its colour's strength: below 1, so that weak maps can be told from none."""
+_ROBUST = 0.98
+"""Share of the maps' places within the colour scale: a few peaks would make all else faint."""
 
 
 def explanation_figure(image: Image.Image, classes: Sequence[ClassParts], title: str) -> Figure:
     """The image, and for each class the strongest concepts over it and a bar chart that adds up to the logit.
 
-    Overlays of a class have one scale, so that their strengths can be compared.
+    All overlays have one scale, that of the colour bar, so that their strengths can be compared.
 
     Args:
         image: RGB.
@@ -40,15 +46,25 @@ def explanation_figure(image: Image.Image, classes: Sequence[ClassParts], title:
 
     Example:
         >>> import torch
-        >>> part = Part(3, "sky (object)", "IoU 0.5", 2.0, torch.ones(2, 2) / 2)
-        >>> parts = ClassParts(0, "beach", 3.0, 1.0, [part], [], (0.0, 2), (0.0, 3), 0.0)
+        >>> part = Part([3], "sky (object)", "IoU 0.500", 2.0, torch.ones(2, 2) / 2)
+        >>> parts = ClassParts(0, "beach", 3.0, 1.0, [part], [], (0.0, 2), (0.0, 3), (0.0, 0), 0.0, 1.0)
         >>> figure = explanation_figure(Image.new("RGB", (8, 8)), [parts], "a.png")
         >>> len(figure.axes)
-        3
+        4
     """
     columns = max(1, *(max(len(each.positive), len(each.negative)) for each in classes))
-    figure = Figure(figsize=(5.9 + 1.75 * columns, 3.9 * len(classes) + 0.3), layout="constrained")
-    grid = figure.add_gridspec(2 * len(classes), columns + 2, width_ratios=[1.15, 2.0, *[1] * columns])
+    wide = min(1.6, max(0.7, image.width / image.height))
+    figure = Figure(
+        figsize=(6.4 + 1.75 * columns * wide**0.5, 3.9 * len(classes) + 1.0), layout="constrained"
+    )
+    ratios = [*[1.0] * (2 * len(classes)), 0.06]
+    grid = figure.add_gridspec(
+        2 * len(classes) + 1,
+        columns + 2,
+        width_ratios=[1.15, 2.0 / wide**0.5, *[1] * columns],
+        height_ratios=ratios,
+    )
+    scale = _scale([part for parts in classes for part in parts.shown])
     for place, parts in enumerate(classes):
         rows = slice(2 * place, 2 * place + 2)
         original = figure.add_subplot(grid[rows, 0])
@@ -56,10 +72,11 @@ def explanation_figure(image: Image.Image, classes: Sequence[ClassParts], title:
         original.set_title(plain(shorten(parts.name, 30, placeholder="...")), fontsize=10, weight="bold")
         original.set_axis_off()
         _waterfall(figure.add_subplot(grid[rows, 1]), parts)
-        scale = max([float(part.heat.abs().max()) for part in (*parts.positive, *parts.negative)] or [1.0])
         for row, shown in enumerate((parts.positive, parts.negative), 2 * place):
             for column, part in enumerate(shown, 2):
                 _overlay(figure.add_subplot(grid[row, column]), image, part, scale)
+    heats = [part.heat for parts in classes for part in parts.shown]
+    _colour_bar(figure.add_subplot(grid[-1, 2:]), scale, heats[0].shape if heats else (1, 1))
     figure.suptitle(plain(shorten(title, 100, placeholder="...")), fontsize=10)
     return figure
 
@@ -75,7 +92,7 @@ def residual_figure(shares: Mapping[str, Sequence[float]]) -> Figure:
         >>> len(figure.axes)
         1
     """
-    figure = Figure(figsize=(6.8, 0.45 * len(shares) + 1.3), layout="constrained")
+    figure = Figure(figsize=(8.2, 0.5 * len(shares) + 2.6), layout="constrained")
     axis = figure.subplots()
     for place, values in enumerate(shares.values()):
         found = np.maximum(np.asarray(values, dtype=float), 1e-9)
@@ -85,56 +102,99 @@ def residual_figure(shares: Mapping[str, Sequence[float]]) -> Figure:
         axis.plot(np.median(found), place, "|", color="black", markersize=18, markeredgewidth=2)
     axis.set_yticks(range(len(shares)), [plain(shorten(name, 48, placeholder="...")) for name in shares])
     axis.set_ylim(len(shares) - 0.5, -0.5)
-    axis.set(xscale="log", xlabel="|residual| / |logit|")
-    axis.axvline(1e-5, color="0.6", linewidth=0.8, linestyle=":")
-    figure.suptitle(
-        "Orthonormal directions span everything: only rounding is left\n"
-        "(a point for each image and class; bar: median; dotted: 1e-5)",
-        fontsize=9,
-    )
+    axis.set(xscale="log", xlabel="part of the logit that is left unexplained: |residual| / |logit|")
+    largest = max((value for values in shares.values() for value in values), default=1.0)
+    axis.set_xlim(3e-10, 3 * max(largest, 1.0))
+    axis.axvspan(3e-10, 1e-5, color="0.92", zorder=0)
+    axis.text(4e-10, -0.42, "rounding only", fontsize=8, color="0.4", va="top")
+    figure.suptitle("How much of a logit does each basis leave unexplained?", fontsize=11)
+    figure.supxlabel(fill(_WHY, 140), fontsize=8, x=0.01, ha="left")
     axis.spines[["top", "right"]].set_visible(False)
     return figure
 
 
+def _scale(parts: Sequence[Part]) -> float:
+    """The absolute value at the colour bar's ends: a high quantile over all places of all maps."""
+    values = np.concatenate(
+        [part.heat.abs().double().cpu().numpy().ravel() for part in parts] or [np.ones(1)]
+    )
+    return max(float(np.quantile(values, _ROBUST)), float(values.max()) / 4, 1e-12)
+
+
 def _overlay(axis: Axes, image: Image.Image, part: Part, scale: float) -> None:
-    """The image in pale grey under the heat map."""
-    grey = np.asarray(image.convert("L").resize((_SIZE, _SIZE)), dtype=float) / 255
-    heat = _shown(part.heat, scale)[..., None]
-    colours = np.where(heat > 0, _rgb(_FOR), _rgb(_AGAINST))
-    strength = 0.85 * np.abs(heat)
-    base = np.repeat((0.45 + 0.55 * grey)[..., None], 3, axis=2)
-    axis.imshow(base * (1 - strength) + colours * strength)
+    """The image in pale grey under the heat map, in the image's own proportions."""
+    zoom = _SIZE / max(image.size)
+    width, height = (max(1, round(side * zoom)) for side in image.size)
+    grey = np.asarray(image.convert("L").resize((width, height)), dtype=float)[..., None] / 255
+    heat = upsample(part.heat[None].float().cpu(), (height, width))[0].double().numpy()
+    axis.imshow(_blend(0.55 + 0.45 * grey, heat / scale))
     name = plain(shorten(part.name, 30, placeholder="..."))
-    axis.set_title(f"{name}\n{part.value:+.2f}  {plain(part.detail)}", fontsize=7)
+    axis.set_title(f"{name}\n{part.value:+.2f}{_count(part)}\n{plain(part.detail)}".rstrip(), fontsize=7)
     axis.set_axis_off()
 
 
-def _shown(heat: Tensor, scale: float) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
-    wide = upsample(heat[None].float().cpu(), (_SIZE, _SIZE))[0] / max(scale, 1e-12)
-    return wide.clamp(-1, 1).double().numpy()
+def _blend(base: NDArray[np.float64], heat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Colour a grey picture `(H, W, 1)` by heat in [-1, 1] `(H, W)`."""
+    strength = 0.85 * np.minimum(np.abs(heat), 1)[..., None] ** _FADING
+    colours = np.where(heat[..., None] > 0, _rgb(_FOR), _rgb(_AGAINST))
+    return base * (1 - strength) + colours * strength
 
 
-def _rgb(colour: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+def _colour_bar(axis: Axes, scale: float, places: Sequence[int]) -> None:
+    """The overlays' colours, on white, with their one scale in units of the logit."""
+    heat = np.linspace(-1, 1, 256)[None]
+    axis.imshow(_blend(np.ones((1, 256, 1)), heat), extent=(-scale, scale, 0, 1), aspect="auto")
+    axis.set_yticks([])
+    axis.tick_params(labelsize=7)
+    height, width = places
+    axis.set_xlabel(
+        "what each place adds to the logit, one scale for all maps (stronger is drawn as the ends)\n"
+        f"blue: for the class, orange: against it; a map's {height} x {width} places add up to its number",
+        fontsize=7,
+    )
+
+
+def _count(part: Part) -> str:
+    return f", sum of {len(part.directions)} directions" if len(part.directions) > 1 else ""
+
+
+def _rgb(colour: str) -> NDArray[np.float64]:
     return np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
 
 
 def _waterfall(axis: Axes, parts: ClassParts) -> None:
     """Each part starts where the one before it ends; the last bar is their sum."""
     steps = parts.steps()
-    ends = np.cumsum([value for _, value in steps])
+    ends = np.cumsum([step.value for step in steps])
     span = max(1e-9, float(np.ptp([0.0, *ends])))
-    for place, ((name, value), end) in enumerate(zip(steps, ends, strict=True)):
-        colour = _NEUTRAL if name in ("constant", "residual") else _FOR if value > 0 else _AGAINST
-        _bar(axis, place, end - value, value, colour, span, pale="others" in name)
+    for place, (step, end) in enumerate(zip(steps, ends, strict=True)):
+        sign = _FOR if step.value > 0 else _AGAINST
+        colour = _NEUTRAL if step.name in ("constant", "residual") else sign
+        pale = step.part is None and colour != _NEUTRAL
+        _bar(axis, place, end - step.value, step.value, colour, span, pale=pale)
         axis.plot([end, end], [place - 0.35, place + 1.35], color="0.55", linewidth=0.6)
     _bar(axis, len(steps), 0.0, parts.logit, "black", span)
-    names = [plain(shorten(name, 30, placeholder="...")) for name, _ in steps]
+    names = [plain(shorten(step.name, 34, placeholder="...")) for step in steps]
+    if parts.sums_directions:
+        names = [
+            f"{name} [{step.summed}]" if step.summed else name
+            for name, step in zip(names, steps, strict=True)
+        ]
     axis.set_yticks(range(len(steps) + 1), [*names, "logit"], fontsize=8)
     axis.tick_params(axis="x", labelsize=7)
     axis.invert_yaxis()
     axis.axvline(0, color="black", linewidth=0.6, zorder=0)
     axis.set_xlim(min(0.0, *ends) - 0.04 * span, max(0.0, *ends) + 0.3 * span)  # room for the numbers
     axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.set_xlabel(_coverage(parts), fontsize=7)
+
+
+def _coverage(parts: ClassParts) -> str:
+    """What the bars are, and how much of the whole is named."""
+    what = "concepts" if parts.sums_directions else "directions"
+    note = "\n[n]: number of directions that are summed" if parts.sums_directions else ""
+    share = f"{parts.covered:.0%} of all contributions, taken absolutely"
+    return f"logit\nthe {len(parts.shown)} {what} named here: {share}{note}"
 
 
 def _bar(

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from uibe.functional.bilinear import upsample
 from uibe.metrics.dissection import Dissection
+from uibe.report.sprites import faded
 
-__all__ = ["detector_caption", "detector_figure"]
+__all__ = ["detector_caption", "detector_figure", "plain"]
 
 _OUTLINE = "#ffd400"
 _SIZE = 224
@@ -18,7 +19,7 @@ _COLUMNS = 3
 
 
 def detector_figure(images: Sequence[Image.Image], maps: Tensor, threshold: float, caption: str) -> Figure:
-    """One detector's images, three in a row, its mask outlined and everything outside it dimmed.
+    """One detector's images, three in a row, its mask outlined and everything outside it faded.
 
     Args:
         images: RGB images.
@@ -40,14 +41,24 @@ def detector_figure(images: Sequence[Image.Image], maps: Tensor, threshold: floa
     for axis in axes[len(images) :]:
         axis.remove()
     for axis, image, mask in zip(axes[: len(images)], images, masks, strict=True):
-        picture = np.asarray(image.resize((_SIZE, _SIZE))) / 255
-        axis.imshow(np.where(mask[..., None], picture, 0.35 * picture + 0.25))
+        picture = np.asarray(image.resize((_SIZE, _SIZE)))
+        axis.imshow(np.where(mask[..., None], picture, faded(picture)) / 255)
         if mask.any() and not mask.all():
             axis.contour(mask, levels=[0.5], colors=_OUTLINE, linewidths=1.5)
         axis.set_axis_off()
     # TensorBoard shows three images a row at half their size
-    figure.suptitle(caption, fontsize=5 * (1 + columns) if columns > 1 else 7, wrap=True)
+    figure.suptitle(plain(caption), fontsize=5 * (1 + columns) if columns > 1 else 7, wrap=True)
     return figure
+
+
+def plain(text: str) -> str:
+    r"""Text that matplotlib takes literally.
+
+    Example:
+        >>> plain("a $50 note")
+        'a \\$50 note'
+    """
+    return text.replace("$", r"\$")
 
 
 def detector_caption(result: Dissection, names: Sequence[str], detector: int) -> str:

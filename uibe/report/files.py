@@ -1,8 +1,10 @@
 """Files for other programs: JSON and CSV, never left half written under their final name."""
 
+import contextlib
 import csv
 import io
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,12 +94,14 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         DataError: if it cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
+    # of its own, as two commands may write into one folder at once
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise DataError(f"{path}: cannot be written ({error.strerror}); give another --out") from error
 
 

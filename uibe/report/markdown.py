@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-__all__ = ["ranged", "signed", "table"]
+__all__ = ["cell", "code", "ranged", "signed", "table"]
 
 
 def ranged(value: float, low: float, high: float, corrected: float | None = None, sign: str = "") -> str:
@@ -34,6 +34,30 @@ def signed(value: float, low: float, high: float, corrected: float | None = None
     """
     text = ranged(value, low, high, corrected, "+")
     return f"**{text}**" if low > 0 or high < 0 else text
+
+
+def cell(text: object) -> str:
+    r"""A text of others as one cell of a table: no line break, no other cell, no HTML, no link, no picture.
+
+    Example:
+        >>> cell("a|b"), cell("<b>"), cell("![](//x)")
+        ('a\\|b', '&lt;b>', '!\\[](//x)')
+    """
+    line = " ".join(str(text).split())
+    for mark in "|[`":
+        line = line.replace(mark, f"\\{mark}")
+    return line.replace("<", "&lt;")
+
+
+def code(text: object) -> str:
+    """A text of others in type that Markdown leaves as it is.
+
+    Example:
+        >>> code("a`b"), code("layer|2")
+        ("`a'b`", '`layer/2`')
+    """
+    line = " ".join(str(text).split()).replace("`", "'").replace("|", "/")
+    return f"`{line}`"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

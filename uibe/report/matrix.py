@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from uibe.report.markdown import signed, table
+from uibe.report.markdown import cell, signed, table
 
 __all__ = ["matrix_markdown", "matrix_rows"]
 
@@ -32,7 +32,7 @@ def matrix_markdown(documents: Mapping[str, Mapping[str, Any]]) -> str:
     parts = []
     for reading, title in _READINGS.items():
         rows = [
-            [name, basis, *(signed(**found[reading][score]) for score in ("S1", "S2"))]
+            [cell(name), cell(basis), *(signed(**found[reading][score]) for score in ("S1", "S2"))]
             for name, each in documents.items()
             for basis, found in each["differences"].items()
             if reading in found

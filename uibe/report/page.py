@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from uibe.report.charts import Chart, line_chart
 from uibe.report.sprites import sprite_size
+from uibe.report.titles import share_text
 
 __all__ = ["render_page"]
 
@@ -51,7 +52,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = _percent
+    environment.filters["percent"] = share_text
     environment.globals["sprite_size"] = sprite_size
     return environment
 
@@ -66,11 +67,6 @@ def _hash(text: str) -> str:
     return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
 
 
-def _percent(share: float) -> str:
-    """Of a firing rate: two digits that mean something."""
-    return f"{100 * share:.2g}%" if share < 0.1 else f"{100 * share:.0f}%"
-
-
 def _score_charts(document: Mapping[str, Any]) -> list[Chart]:
     shown = document["scores"]
     return [
@@ -78,7 +74,7 @@ def _score_charts(document: Mapping[str, Any]) -> list[Chart]:
             f"{what.capitalize()} that reach an IoU",
             "IoU",
             what,
-            [(each["name"], each["curves"]["xi"], each["curves"][what]) for each in shown],
+            [(each["title"], each["curves"]["xi"], each["curves"][what]) for each in shown],
         )
         for what in ("detectors", "labels")
     ]

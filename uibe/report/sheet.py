@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from uibe.functional.bilinear import upsample
+from uibe.report.sprites import faded
 
 __all__ = ["contact_sheet", "thumbnails"]
 
@@ -63,8 +64,8 @@ def thumbnails(images: Iterable[Image.Image], size: int) -> Tensor:
 def _masked(image: Image.Image, mask: Tensor) -> Image.Image:
     picture = np.asarray(image.resize((_TILE, _TILE)))
     inside = mask.numpy()[..., None]
-    dimmed = np.where(inside, picture, 0.35 * picture + 64).astype(np.uint8)
+    marked = np.where(inside, picture, faded(picture))
     outside = (~mask).float()[None]
     edge = (max_pool2d(outside, 3, 1, 1)[0] > 0) & mask
-    dimmed[edge.numpy()] = _OUTLINE
-    return Image.fromarray(dimmed)
+    marked[edge.numpy()] = _OUTLINE
+    return Image.fromarray(marked)

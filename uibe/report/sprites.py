@@ -9,7 +9,7 @@ from torch import Tensor
 
 from uibe.functional.bilinear import upsample
 
-__all__ = ["COLUMNS", "TILE", "sprite", "sprite_size", "tile_of"]
+__all__ = ["COLUMNS", "TILE", "faded", "sprite", "sprite_size", "tile_of"]
 
 TILE = 160
 """Side of one image, in pixels."""
@@ -18,6 +18,7 @@ COLUMNS = 3
 
 _GAP = 4
 _OUTLINE = (255, 212, 0)
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 Pixels = NDArray[np.uint8]
 
@@ -44,7 +45,7 @@ def tile_of(image: Image.Image) -> Pixels:
 
 
 def sprite(tiles: Sequence[Pixels], maps: Tensor, threshold: float) -> Image.Image:
-    """Images in rows of three, the mask outlined, what is outside it dimmed; gaps are transparent.
+    """Images in rows of three, the mask outlined, what is outside it faded; gaps are transparent.
 
     Args:
         tiles: n images from `tile_of`.
@@ -59,7 +60,7 @@ def sprite(tiles: Sequence[Pixels], maps: Tensor, threshold: float) -> Image.Ima
         >>> tile = tile_of(Image.new("RGB", (8, 8), "white"))
         >>> picture = sprite([tile], torch.tensor([[[0.0, 1.0]]]), threshold=0.5)
         >>> picture.getpixel((5, 80)), picture.getpixel((150, 80)), picture.getpixel((159, 80))
-        ((153, 153, 153, 255), (255, 255, 255, 255), (255, 212, 0, 255))
+        ((238, 238, 238, 255), (255, 255, 255, 255), (255, 212, 0, 255))
     """
     if not tiles or len(tiles) != len(maps):
         raise ValueError(f"expected an image for each map and at least one, got {len(tiles)} and {len(maps)}")
@@ -73,9 +74,22 @@ def sprite(tiles: Sequence[Pixels], maps: Tensor, threshold: float) -> Image.Ima
     return Image.fromarray(canvas)
 
 
+def faded(picture: Pixels) -> Pixels:
+    """What is outside a mask: without colour and lightened, so that dark photographs stay readable.
+
+    Args:
+        picture: `(height, width, 3)` uint8.
+
+    Example:
+        >>> faded(np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0]]], np.uint8)).tolist()
+        [[[85, 85, 85], [238, 238, 238], [130, 130, 130]]]
+    """
+    luma = picture @ _LUMA
+    return np.repeat((85 + 0.6 * luma + 1e-6).astype(np.uint8)[..., None], 3, axis=-1)
+
+
 def _marked(tile: Pixels, mask: NDArray[np.bool_]) -> Pixels:
-    dimmed = (0.35 * tile + 0.25 * 255).astype(np.uint8)
-    marked = np.where(mask[..., None], tile, dimmed)
+    marked = np.where(mask[..., None], tile, faded(tile))
     marked[_border(mask)] = _OUTLINE
     return marked
 

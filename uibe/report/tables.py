@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 __all__ = ["history_table", "score_table"]
@@ -58,6 +59,6 @@ def score_table(scores: Mapping[str, Mapping[str, Any]], quantile: float | None 
     for basis, values in scores.items():
         for category, row in {"all": values, **values["categories"]}.items():
             cells = [format(row[name], spec) for name, spec in _COLUMNS]
-            table.add_row(kinds.get(basis, basis), category, *cells, end_section=False)
+            table.add_row(escape(kinds.get(basis, basis)), escape(category), *cells, end_section=False)
         table.add_section()
     return table

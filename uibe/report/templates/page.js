@@ -7,7 +7,7 @@
   const rising = (key) => (a, b) => a[key] - b[key] || a.number - b.number;
   const falling = (key) => (a, b) => b[key] - a[key] || a.number - b.number;
   const orders = {
-    iou: falling("iou"), train: falling("train"), rate: rising("rate"), number: rising("number"),
+    iou: falling("iou"), train: falling("train"), rate: rising("rate"), wide: falling("rate"), number: rising("number"),
     lead: (a, b) => b.lead - a.lead || orders.iou(a, b),
     label: (a, b) => a.label.localeCompare(b.label) || b.iou - a.iou || a.number - b.number,
   };
@@ -27,7 +27,8 @@
       card.node.hidden = !wanted;
       count += wanted;
     }
-    shown.textContent = count === cards.length ? `${count} detectors` : `${count} of ${cards.length} detectors`;
+    const noun = cards.length === 1 ? "detector" : "detectors";
+    shown.textContent = count === cards.length ? `${count} ${noun}` : `${count} of ${cards.length} ${noun}`;
   }
 
   function order() {
