@@ -1,5 +1,8 @@
 """Positions and weights are those of interpolation."""
 
+import math
+from fractions import Fraction
+
 import pytest
 import torch
 
@@ -39,6 +42,16 @@ def test_rows_lie_below_the_source_rows(size: int, target: int) -> None:
     assert float(found.shift[-1]) == 0.5
     assert found.scale == target / size
     assert 0 < found.slack < target * 1e-5
+
+
+def test_rows_of_a_large_target_are_exact() -> None:
+    found = rows(13, 4001, CPU)
+    for row in range(12):
+        centre = Fraction(2 * row + 1, 2) * Fraction(4001, 13) - Fraction(1, 2)
+        assert int(found.first[row]) == math.ceil(centre)
+        assert float(found.shift[row]) == pytest.approx(float(math.ceil(centre) - centre), abs=1e-7)
+    # the error of a place that `upsample` gives, in the source, is that of a float32 below 13 at most
+    assert 0 < found.slack < 4001 / 13 * 13 * 2.0**-22
 
 
 @pytest.mark.parametrize("size", [(5, 9), (7, 7), (3, 4)])

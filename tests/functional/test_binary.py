@@ -76,3 +76,22 @@ def test_threshold_lies_between_scores() -> None:
 def test_without_positives_nothing_fires() -> None:
     scores = torch.tensor([1.0, 5.0, 3.0])
     assert not (scores > best_f1_threshold(scores, torch.zeros(3, dtype=torch.bool))).any()
+
+
+def test_a_single_pixel_is_enough_for_a_rate() -> None:
+    one = torch.tensor(1)
+    assert [rate.item() for rate in binary_rates(one, one, one)] == [1.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("targets", "fires"),
+    [
+        ([True], [True]),
+        ([False, False, True], [True, True, True]),  # F1 of 1 / 2 against 0
+        ([True, False, True], [True, True, True]),  # 4 / 5 against 2 / 3
+        ([True, False, False, False, True], [True, False, False, False, False]),  # 2 / 3 against 4 / 7
+    ],
+)
+def test_threshold_by_hand(targets: list[bool], fires: list[bool]) -> None:
+    scores = -torch.arange(float(len(targets)))
+    assert (scores > best_f1_threshold(scores, torch.tensor(targets))).tolist() == fires

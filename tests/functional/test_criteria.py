@@ -53,3 +53,22 @@ def test_the_planted_basis_looks_better_than_a_mixed_one() -> None:
 def test_logits_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match="shape"):
         pixel_sums(torch.zeros(3))
+
+
+def test_a_logit_of_zero_does_not_fire() -> None:
+    sums = pixel_sums(torch.tensor([[0.0, -1.0], [0.0, 1.0]]))
+    assert (sums.firing.tolist(), float(sums.covered), float(sums.single)) == ([0.0, 1.0], 1.0, 1.0)
+
+
+@pytest.mark.parametrize("level", [0.0, -8.0, 1000.1])
+def test_constant_projections_have_no_shape(level: float) -> None:
+    found = criteria(pixel_sums(torch.full((777, 3), level)))
+    assert (found.kurtosis, found.skewness) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("scale", [1e-7, 1e-4, 1e4])
+def test_shape_does_not_depend_on_the_scale(scale: float) -> None:
+    logits = torch.randn(300, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64).exp()
+    found, scaled = (criteria(pixel_sums(each)) for each in (logits, scale * logits))
+    assert (scaled.kurtosis, scaled.skewness) == pytest.approx((found.kurtosis, found.skewness), rel=1e-6)
+    assert found.skewness > 1

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from uibe.functional.detectors import Detectors, fold, logits, projection_maps
+from uibe.functional.detectors import Detectors, check_finite, fold, logits, projection_maps
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -62,3 +62,12 @@ def test_an_image_projects_alike_in_any_batch() -> None:
     for size in (1, 4):
         parts = [projection_maps(part, directions) for part in features.split(size)]
         assert torch.equal(torch.cat(parts), whole)
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf])
+def test_only_finite_numbers_pass(wrong: float) -> None:
+    tensor = torch.tensor([[1.0, -2.0]])
+    assert check_finite("directions", tensor) is tensor
+    tensor[0, 1] = wrong
+    with pytest.raises(ValueError, match=r"^directions: expected finite numbers$"):
+        check_finite("directions", tensor)

@@ -218,3 +218,15 @@ def test_real_weights_add_up_in_float32(lite0: Backbone, pictures: Tensor) -> No
     assert (found.residual.abs() < 1e-5 * found.contributions.abs().sum(2)).all()
     single = Coordinates(*(part.float() for part in basis))
     assert contributions(pictures, found.gradients, single).dtype == torch.float32
+
+
+def test_a_channel_mapped_to_zero_has_no_place_in_the_inverse() -> None:
+    transform = torch.tensor([2.0, 0.0, 0.5], dtype=torch.float64)
+    basis = orthonormal_coordinates(rotation(3), torch.zeros(3), transform)
+    torch.testing.assert_close(basis.inverse, torch.linalg.pinv(basis.directions))
+
+
+def test_gradients_of_other_images_are_refused() -> None:
+    basis = bases()["natural"]
+    with pytest.raises(ValueError, match="zip"):
+        contributions(normal(2, 5, 1, 1), normal(1, 1, 5, 1, 1), basis)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.references import losses as reference
+from uibe.functional import fused
 from uibe.functional.detectors import logits as plain_logits
 from uibe.functional.fused import fused_loss_sums, tangent_logits
 from uibe.functional.losses import LossSums, LossWeights, loss_sums, loss_terms, total_loss
@@ -171,3 +172,36 @@ def test_autocast_takes_products_in_bfloat16_and_keeps_the_rest() -> None:
     for one, other in zip(rough, exact, strict=True):
         assert one.dtype == torch.float32
         assert relative(one, other) < 3e-2
+
+
+@pytest.mark.parametrize("gamma", [2.0, 2.5])
+@pytest.mark.parametrize("block", [1, 7, 10, 10**6])
+def test_blocks_make_no_difference(block: int, gamma: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = random_logits(9, 5)
+    expected, plain = loss_and_gradient(loss_sums, logits, gamma)
+    monkeypatch.setattr(fused, "_BLOCK", block)
+    found, gradient = loss_and_gradient(fused_loss_sums, logits, gamma)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradient, plain, rtol=1e-10, atol=1e-12)
+
+
+def test_a_strong_pixel_beside_a_weak_one_does_not_drown_it() -> None:
+    logits = torch.tensor([[-1e4, -1e4 + float(np.log(3))], [1e4, 1e4]], dtype=torch.float64)
+    # (1/4, 3/4) and (1/2, 1/2)
+    assert fused_loss_sums(logits, 2.0).sparsity.item() == pytest.approx(3 - 0.75 * float(np.log2(3)))
+
+
+def test_autocast_products_are_those_of_bfloat16() -> None:
+    for dtype in (torch.float32, torch.float64):
+        pixels, base, thresholds, margin = start(8, dtype)
+        generator = torch.zeros(8, 8, dtype=dtype, requires_grad=True)
+        slope = torch.randn(40, 8, generator=torch.Generator().manual_seed(1), dtype=dtype)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = tangent_logits(pixels, generator, base, thresholds, margin)
+        low = torch.bfloat16
+        projections = (pixels.to(low) @ base.to(low).T).to(dtype)
+        assert torch.equal(logits, (projections - thresholds) / margin)
+        logits.backward(slope)  # type: ignore[no-untyped-call]
+        turned = (slope.to(low).T @ logits.detach().to(low)).to(dtype)
+        turned += torch.outer(slope.sum(0), (thresholds / margin).detach())
+        torch.testing.assert_close(generator.grad, (turned - turned.T).tril(-1))

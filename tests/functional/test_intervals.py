@@ -38,11 +38,22 @@ def test_scores_of_each_replicate_are_those_of_one_set() -> None:
 def test_iou_of_an_empty_union_is_zero() -> None:
     nothing = torch.zeros(1, 1, dtype=torch.int64)
     assert replicate_iou(nothing, nothing, nothing, torch.tensor([0])).tolist() == [[0.0]]
+    one = nothing + 1
+    assert replicate_iou(one, one, one, torch.tensor([0])).tolist() == [[1.0]]
+
+
+def test_one_replicate_is_enough() -> None:
+    assert interval(torch.tensor([4.0, 5.0])) == (4.0, 3.0, 3.0, 3.0)
+
+
+def test_no_detectors_score_nothing() -> None:
+    samples = score_samples(torch.zeros(3, 0, dtype=torch.float64), torch.zeros(0, dtype=torch.int64))
+    assert [values.tolist() for values in samples] == [[0.0] * 3] * 4
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_levels_out_of_range_are_refused(level: float) -> None:
-    with pytest.raises(ValueError, match="level between 0 and 1"):
+    with pytest.raises(ValueError, match=r"^expected at least one replicate and a level between 0 and 1$"):
         interval(torch.ones(5), level)
 
 

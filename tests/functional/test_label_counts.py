@@ -82,3 +82,19 @@ def test_sums_over_large_masks_are_exact(side: int, dtype: torch.dtype) -> None:
     [counts] = label_counts([labels])
     assert counts.table.dtype == dtype
     assert int(counts.total()) == side**2
+
+
+def test_a_table_may_fill_the_scratch_memory() -> None:
+    labels = [random_labels(torch.Generator().manual_seed(0), (4, 4))]
+    [counts] = label_counts(labels)
+    scratch = torch.empty(counts.table.nbytes, dtype=torch.uint8)
+    [again] = label_counts(labels, scratch)
+    assert again.table.untyped_storage().data_ptr() == scratch.untyped_storage().data_ptr()
+    assert torch.equal(again.table, counts.table)
+
+
+def test_an_image_without_concepts_has_its_pixels_only() -> None:
+    none = torch.zeros(0, dtype=torch.int64)
+    [counts] = label_counts([ImageLabels(torch.zeros(1, 2, 3).long(), none, torch.tensor([True]), none)])
+    assert (counts.concepts.shape, counts.total().shape) == ((1, 0), (1, 0))
+    assert counts.table[:, 0, :, 0].tolist() == [[0.0] * 3, [1.0] * 3, [2.0] * 3]

@@ -129,6 +129,12 @@ def test_few_maps_need_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unsure_maps(maps, torch.full((500,), 0.7), monkeypatch) < 25
 
 
+def test_a_map_of_large_values_does_not_make_others_unsure(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = torch.randn(500, 7, 7, generator=torch.Generator().manual_seed(0))
+    maps[0] *= 1e11
+    assert unsure_maps(maps, torch.full((500,), 0.7), monkeypatch) < 25
+
+
 def test_zeros_after_a_relu_are_not_close_to_a_threshold_of_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     maps = (torch.randn(500, 7, 7, generator=torch.Generator().manual_seed(0)) - 1).relu()
     assert unsure_maps(maps, torch.zeros(500), monkeypatch) == 0
@@ -140,10 +146,21 @@ def test_values_at_the_threshold_are_counted_from_the_pixels(monkeypatch: pytest
 
 def test_other_types_are_counted_from_the_pixels() -> None:
     generator = torch.Generator().manual_seed(0)
-    labels = [random_labels(generator, (28, 28))]
-    maps, thresholds = torch.randn(4, 7, 7, generator=generator).double(), torch.zeros(4).double()
-    found = mask_counts(maps, thresholds, torch.zeros(4, dtype=torch.int64), *label_counts(labels))
-    assert found.tolist() == reference.mask_counts(maps, thresholds, [0] * 4, labels)
+    labels, num = [random_labels(generator, (28, 28))], 3 * module._DENSE - 1
+    maps, thresholds = torch.randn(num, 7, 7, generator=generator).double(), torch.zeros(num).double()
+    found = mask_counts(maps, thresholds, torch.zeros(num, dtype=torch.int64), *label_counts(labels))
+    assert found.tolist() == reference.mask_counts(maps, thresholds, [0] * num, labels)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_masks_so_large_that_labels_are_summed_in_float64_are_counted(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = [random_labels(generator, (257, 257))]
+    [table] = label_counts(labels)
+    maps, thresholds = torch.randn(3, 5, 5, generator=generator).to(dtype), torch.zeros(3, dtype=dtype)
+    assert table.table.dtype == torch.float64
+    found = mask_counts(maps, thresholds, torch.zeros(3, dtype=torch.int64), table)
+    assert found.tolist() == reference.mask_counts(maps, thresholds, [0] * 3, labels)
 
 
 @pytest.mark.parametrize(

@@ -55,5 +55,5 @@ def test_variance_of_a_constant_is_never_negative() -> None:
 
 
 def test_covariance_needs_the_full_products() -> None:
-    with pytest.raises(ValueError, match="full=True"):
+    with pytest.raises(ValueError, match=r"^expected moments with full=True for a covariance matrix$"):
         covariance(pixel_moments(pixels()))

@@ -203,3 +203,13 @@ def test_the_nearest_rotation_is_the_polar_factor() -> None:
     assert float(orthogonality_error(found)) < 1e-12
     with pytest.raises(ValueError, match="at most 7"):
         nearest_rotation(torch.zeros(8, 7))
+
+
+def test_what_lies_above_the_diagonal_does_not_limit() -> None:
+    generator = torch.tensor([[9.0, 9.0], [0.2, 9.0]])
+    assert torch.equal(limit_angle(generator, 0.5), generator)
+
+
+def test_cayley_is_the_map_where_none_is_named() -> None:
+    assert torch.equal(rotation(normal(4)), rotation(normal(4), "cayley"))
+    assert not torch.equal(rotation(normal(4)), rotation(normal(4), "matrix_exp"))

@@ -1,5 +1,7 @@
 """Upper quantiles of a stream are exact order statistics."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -68,7 +70,7 @@ def test_an_iterator_is_read_once_whatever_the_memory() -> None:
 def test_without_memory_wrong_numbers_and_nan_are_refused() -> None:
     with pytest.raises(ValueError, match="expected 4 rows to take a quantile of, got 3"):
         column_quantiles([torch.ones(3, 1)], 0.1, 4, memory=0)
-    with pytest.raises(ValueError, match="got NaN"):
+    with pytest.raises(ValueError, match=r"^expected finite values to take a quantile of, got NaN$"):
         column_quantiles([torch.tensor([[1.0], [float("nan")]])], 0.1, 2, memory=0)
 
 
@@ -117,7 +119,7 @@ def test_wrong_number_of_rows_is_refused(total: int) -> None:
 def test_no_batches_and_nan_are_refused() -> None:
     with pytest.raises(ValueError, match="expected 3 rows to take a quantile of, got 0"):
         column_quantiles([], 0.1, 3)
-    with pytest.raises(ValueError, match="got NaN"):
+    with pytest.raises(ValueError, match=r"^expected finite values to take a quantile of, got NaN$"):
         column_quantiles([torch.tensor([[1.0], [float("nan")]])], 0.1, 2)
 
 
@@ -125,3 +127,40 @@ def test_merging_the_largest_commutes() -> None:
     a, b = torch.tensor([[5.0, 1.0]]), torch.tensor([[3.0, 4.0, 4.5]])
     assert torch.equal(merge_largest(a, b, 3), merge_largest(b, a, 3))
     assert merge_largest(None, a, 1).tolist() == [[5.0]]
+
+
+class Counted(list[torch.Tensor]):
+    """Batches that know how often they were read."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        self.passes += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize(("memory", "once"), [(24, True), (23, False), (6, False), (0, False)])
+def test_batches_are_read_again_only_where_memory_is_short(memory: int, once: bool) -> None:
+    # the three largest of two columns of float32 take 24 bytes
+    batches = Counted(torch.arange(20.0).view(10, 2).split(4))
+    batches.passes = 0
+    assert column_quantiles(batches, 0.2, 10, memory).tolist() == [14.0, 15.0]
+    # reading them once asks for an iterator twice
+    assert (batches.passes <= 2) == once
+
+
+def test_no_rows_at_all_have_no_quantile() -> None:
+    assert column_quantiles([], 0.1, 0).shape == (0,)
+
+
+@pytest.mark.parametrize("memory", [0, 10**6])
+def test_neighbours_in_float64_are_told_apart(memory: int) -> None:
+    values = 1 + 2.0**-50 * torch.arange(10, dtype=torch.float64)[:, None]
+    assert torch.equal(column_quantiles([values], 0.2, 10, memory), values[7])
+
+
+def test_values_just_beyond_a_digit_are_not_counted_with_it() -> None:
+    # the bits of 1 are those of the numbers from 3 / 4 on, one digit up, followed by zeros
+    values = torch.tensor([1.0] * 5 + [0.9, 0.8, 0.76, -1.0, -2.0])[:, None]
+    found = [column_quantiles([values], share / 10, 10, memory=0).item() for share in range(10)]
+    assert found == values[:, 0].tolist()

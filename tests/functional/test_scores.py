@@ -91,3 +91,9 @@ def test_no_detectors_score_nothing() -> None:
     none, labels = torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.int64)
     assert dissection_scores(none, labels) == (0.0, 0.0, 0, 0)
     assert [c.tolist() for c in score_curves(none, labels, torch.tensor([0.0, 0.5]))] == [[0, 0], [0, 0]]
+
+
+def test_the_cut_holds_in_every_category() -> None:
+    iou, labels = torch.tensor([0.5, 0.25, 0.06], dtype=torch.float64), torch.tensor([0, 1, 1])
+    first, second = category_scores(iou, labels, torch.tensor([1, 0]), 2, cut=0.3)
+    assert (first.interpretable, first.unique, second.interpretable, second.unique) == (0, 0, 1, 1)

@@ -91,3 +91,11 @@ def test_prior_thresholds_are_the_optimum_without_directions() -> None:
     assert prior_thresholds(signs, 20).tolist() == pytest.approx([float(torch.tensor(3.0).log())])
     assert prior_thresholds(signs, 2).tolist() == pytest.approx([float(torch.tensor(2.0).log())])
     assert prior_thresholds(torch.zeros(3, 1, dtype=torch.int8), 20).isfinite().all()
+
+
+def test_prior_thresholds_by_hand() -> None:
+    # positives 1, 2, 2, 1, 0 and negatives 3, 1, 3, 0, 4; at most two for each positive, none counts as one
+    columns = [[1, 0, 0, 0, -1], [1, 1, 0, -1, -1], [1, 1, 0, 0, 0], [1, -1, -1, -1, -1], [0, 0, 0, 0, -1]]
+    signs = torch.tensor(columns, dtype=torch.int8).T
+    expected = torch.tensor([2 / 1, 1 / 2, 3 / 2, 1 / 1, 2 / 1]).log()
+    torch.testing.assert_close(prior_thresholds(signs, 2), expected)

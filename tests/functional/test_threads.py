@@ -1,11 +1,14 @@
 """Work in threads: all of it, in order, in the modes of the caller, and torch as it was before."""
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from uibe.functional.threads import in_threads
+from uibe.functional.threads import in_order, in_threads
 
 
 @pytest.fixture(autouse=True)
@@ -57,3 +60,29 @@ def test_few_items_are_taken_ahead() -> None:
     items = (taken.append(item) or item for item in range(100))  # type: ignore[func-returns-value]
     next(in_threads(abs, items, 3))
     assert len(taken) <= 8
+
+
+def test_as_many_wait_as_were_asked_for() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    with ThreadPoolExecutor(1) as pool:
+        results = in_order(pool, abs, items(), ahead=2)
+        assert (next(results), taken) == (0, [0, 1, 2])
+        assert (next(results), taken) == (1, [0, 1, 2, 3])
+        results.close()
+    taken.clear()
+    next(in_threads(abs, items(), 3))
+    assert len(taken) == 7  # two for each thread and the one that was given out
+
+
+def test_no_more_threads_than_were_asked_for() -> None:
+    def thread(_: int) -> int:
+        time.sleep(0.005)
+        return threading.get_ident()
+
+    assert len(set(in_threads(thread, range(20), 2))) <= 2

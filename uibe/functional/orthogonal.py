@@ -103,7 +103,7 @@ def _matrix_exp(generator: Tensor) -> Tensor:
 def _householder(generator: Tensor) -> Tensor:
     lower = generator.tril(-1) / 2
     tau = 2.0 / (1.0 + lower.square().sum(0))
-    turned: Tensor = torch.linalg.householder_product(lower + _eye_like(generator), tau)
+    turned: Tensor = torch.linalg.householder_product(lower, tau)  # takes the diagonal for ones
     return -turned
 
 

@@ -107,7 +107,6 @@ def _from_counts(
     rank = torch.full((first.shape[1], 1), keep, device=first.device)
     # the least that the bits so far, as a number, can be followed by
     lowest = torch.full_like(rank, -(2 ** (_BITS - 1)))
-    found = lowest
     for shift in reversed(range(0, torch.iinfo(integers).bits, _BITS)):
         counts = torch.zeros(first.shape[1], 2**_BITS, dtype=torch.int64, device=first.device)
         for values in batches():
