@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from callbacks.checkpoint import RunCheckpoint
 from callbacks.dissection import DissectionCallback
-from callbacks.surroundings import board, find
+from callbacks.surroundings import board, find, is_last, is_shown
 from uibe.errors import ConfigError
 from uibe.functional.detectors import Detectors
 from uibe.metrics.dissection import Dissection
@@ -37,9 +37,10 @@ _HISTOGRAMS = {
 class BoardCallback(Callback):
     """Lay out TensorBoard's custom scalars, log histograms, write the run's card and fill the projector.
 
-    With another logger it does nothing. The card, in the text tab, names data, network, layer and options,
-    and the commands to evaluate the run; scores are added at the end of the fit. The projector is filled
-    then: `activations` has detectors close together that like the same images, `directions` have unit norm.
+    With another logger it does nothing. Histograms become rarer in a long run, as the pictures of `--forming`
+    do; curves have a point an epoch. The card, in the text tab, names data, network, layer and options, and
+    the commands to evaluate the run; scores are added at the end of the fit. The projector is filled then:
+    `activations` has detectors close together that like the same images, `directions` have unit norm.
 
     Args:
         projector: most detectors to put into the embedding projector, 0 for none; the strongest of each label
@@ -65,9 +66,11 @@ class BoardCallback(Callback):
         self._write_card(trainer, pl_module, writer, lines)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log histograms, if this epoch was dissected."""
+        """Log histograms, if this epoch was dissected and its turn has come."""
         dissection, writer = find(trainer, DissectionCallback), board(trainer)
         if writer is None or dissection is None or not dissection.has_done(trainer.current_epoch):
+            return
+        if not is_shown(len(dissection.history)) and not is_last(trainer):
             return
         for name, result in dissection.latest.items():
             for title in _HISTOGRAMS[name]:

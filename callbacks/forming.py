@@ -7,7 +7,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.utils.tensorboard import SummaryWriter
 
 from callbacks.dissection import DissectionCallback
-from callbacks.surroundings import board, find, is_last
+from callbacks.surroundings import board, find, is_last, is_shown
 from uibe.errors import ConfigError
 from uibe.functional.detectors import Detectors
 from uibe.metrics.dissection import Dissection
@@ -48,7 +48,7 @@ class FormingCallback(Callback):
         result = next(iter(dissection.latest.values()))
         self.chosen = self.chosen or strongest_of_each_label(result)[: self.detectors].tolist()
         writer = board(trainer)
-        if writer and dissection.detectors and (_is_drawn(len(dissection.history)) or is_last(trainer)):
+        if writer and dissection.detectors and (is_shown(len(dissection.history)) or is_last(trainer)):
             self._draw(trainer, writer, dissection.detectors, result)
 
     def state_dict(self) -> dict[str, Any]:
@@ -71,9 +71,3 @@ class FormingCallback(Callback):
             lines = [f"epoch {trainer.current_epoch}", caption]
             sheet = contact_sheet(images, examples.maps[slot], threshold, lines)
             writer.add_image(f"forming/{slot + 1}", sheet, trainer.global_step)
-
-
-def _is_drawn(number: int) -> bool:
-    """Whether the dissection of a number, counted from 1, has pictures: those of three binary digits."""
-    spare = max(number.bit_length() - 3, 0)
-    return number >> spare << spare == number

@@ -6,7 +6,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["board", "find", "is_last"]
+__all__ = ["board", "find", "is_last", "is_shown"]
 
 Found = TypeVar("Found", bound=Callback)
 
@@ -27,3 +27,16 @@ def is_last(trainer: Trainer) -> bool:
     """Whether the epoch that ends is the run's last one."""
     epochs_done = trainer.current_epoch + 1 == trainer.max_epochs
     return epochs_done or trainer.should_stop or trainer.global_step == trainer.max_steps
+
+
+def is_shown(number: int) -> bool:
+    """Whether the dissection of a number, counted from 1, has pictures: those of three binary digits.
+
+    All of the first eight have, and then four to a doubling, so that the log of a long run stays small.
+
+    Example:
+        >>> [number for number in range(1, 33) if is_shown(number)]
+        [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32]
+    """
+    spare = max(number.bit_length() - 3, 0)
+    return number >> spare << spare == number

@@ -6,7 +6,7 @@ from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
 from uibe.errors import MismatchError
-from uibe.library.checkpoint import CHECKPOINT_FORMAT
+from uibe.library.checkpoint import CHECKPOINT_FORMAT, record_of
 from uibe.modules.backbone import Backbone
 
 __all__ = [
@@ -59,11 +59,9 @@ def checked_record(checkpoint: dict[str, Any], backbone: Backbone, datamodule: o
     """The record of a checkpoint that fits the backbone and, where there is one, the data.
 
     Raises:
-        MismatchError: if the format is newer, or weights or images differ.
+        MismatchError: if it is of something else or a newer format, or weights or images differ.
     """
-    recorded: dict[str, Any] | None = checkpoint.get("uibe")
-    if recorded is None or recorded["format"] > CHECKPOINT_FORMAT:
-        raise MismatchError("checkpoint: not one of this version of uibe; update, or train it again")
+    recorded = record_of(checkpoint)
     backbone.verify_weights(recorded["weights_sha256"])
     now = getattr(datamodule, "fingerprint", None)
     if now is not None and now != recorded.get("images", now):

@@ -18,3 +18,8 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
     # every process logs the same: the figures are of all processes already
     warnings.filterwarnings("ignore", message=r"It is recommended to use `self\.log\(")
+    # checkpoints were first written by Lightning's own callback, of which nothing is needed to go on
+    warnings.filterwarnings(
+        "ignore",
+        message=r"Be aware that when using `ckpt_path`.*callbacks: \[\"ModelCheckpoint\{[^}]*\}\"\]\.$",
+    )

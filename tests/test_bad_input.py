@@ -281,7 +281,13 @@ def _newer(path: Path) -> None:
     torch.save({"uibe": {"format": 99}}, path)
 
 
-BROKEN = [_truncate, _text, _empty, _overwritten, _other_checkpoint, _tensor, _program, _newer]
+def _without_format(path: Path) -> None:
+    torch.save({"uibe": {"weights_sha256": "0"}}, path)
+
+
+BROKEN = [
+    _truncate, _text, _empty, _overwritten, _other_checkpoint, _tensor, _program, _newer, _without_format,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("breakage", BROKEN, ids=[each.__name__ for each in BROKEN])

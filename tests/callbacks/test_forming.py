@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import callbacks.forming as forming
 from callbacks import FormingCallback
-from callbacks.forming import _is_drawn
+from callbacks.surroundings import is_shown
 from tests.running import Bench, Run, fit, quick, run_train, synthetic
 from tests.test_resume import SHORT, SUPERVISED, stopping
 from uibe.errors import ConfigError
@@ -115,10 +115,10 @@ def test_a_trainer_without_dissection_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_pictures_become_rarer() -> None:
-    drawn = [number for number in range(1, 101) if _is_drawn(number)]
+    drawn = [number for number in range(1, 101) if is_shown(number)]
     assert drawn[:12] == [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16]
     assert len(drawn) == 22
-    assert sum(_is_drawn(number) for number in range(1, 100_001)) < 70
+    assert sum(is_shown(number) for number in range(1, 100_001)) < 70
 
 
 @pytest.mark.parametrize(("detectors", "images"), [(-1, 1), (1, 0)])

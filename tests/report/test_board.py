@@ -65,12 +65,12 @@ def test_profiles_of_alike_detectors_are_alike() -> None:
     assert float((profiles[0] * profiles[1]).mean()) == pytest.approx(0, abs=0.2)
 
 
-def test_sheet_outlines_the_mask_and_dims_the_rest() -> None:
+def test_sheet_outlines_the_mask_and_fades_the_rest() -> None:
     grey = Image.new("RGB", (20, 20), (200, 200, 200))
     left = torch.tensor([[1.0, -1.0]])[None]
     sheet = contact_sheet([grey], left, 0.0, ["title"])[:, 21:161, 2:142]
     assert sheet[:, 70, 10].tolist() == [200, 200, 200]
-    assert sheet[:, 70, 130].tolist() == [134, 134, 134]
+    assert sheet[:, 70, 130].tolist() == [205, 205, 205]
     outlined = (sheet[0] == 255) & (sheet[2] == 0)
     assert outlined.sum(1).tolist() == [1] * 140
     assert outlined[0].nonzero().item() == pytest.approx(69, abs=1)

@@ -107,10 +107,9 @@ def test_chart_of_nothing_is_refused_and_of_zeros_is_not() -> None:
     assert line_chart("a", "x", "y", [("one", [1.0], [0.0])]).series[0].points == "230.0,224.0"
 
 
-def test_an_estimate_that_its_interval_misses_stands_beside_the_corrected_one() -> None:
+def test_scores_with_a_bias_stand_beside_the_corrected_ones() -> None:
     content = document(3)
     content["scores"][0]["scores"]["S2"] = {"value": 4.66, "low": 4.1, "high": 4.52, "corrected": 4.314}
     page = render_page(content)
     assert "corrected 4.31 [4.10, 4.52]" in page
-    assert "12.50 <" in page
-    assert "corrected 12" not in page
+    assert '<strong>12.50</strong> <span class="interval">[11.50, 13.50]' in page

@@ -23,9 +23,15 @@ __all__ = [
     "hyper_parameters",
     "is_supervised",
     "read_checkpoint",
+    "record_of",
 ]
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
+"""What train.py writes, raised when earlier code would misread it; every earlier one is still read.
+
+1 was written before a checkpoint could be of a supervised basis, or of options that the first code lacks. Its
+options are a subset of today's, and the others change nothing in what it learned or how it goes on.
+"""
 SIZES = ("image_size", "mean", "std", "input_range")
 """Options of the backbone's input."""
 
@@ -48,12 +54,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except Exception as error:  # on bytes that are no checkpoint, the unpickler fails in any way
         reason = (str(error).splitlines() or ["unreadable"])[0]
         raise MismatchError(f"{path}: damaged or no checkpoint ({reason}); {_instead_of(path)}") from error
-    recorded = checkpoint.get("uibe") if isinstance(checkpoint, dict) else None
-    if recorded is None:
-        raise MismatchError(f"{path}: not a checkpoint of this project; give one that train.py wrote")
-    version = recorded.get("format") if isinstance(recorded, dict) else None
-    if isinstance(version, int) and version > CHECKPOINT_FORMAT:
-        raise MismatchError(f"{path}: format {version} is newer than this version's; update uibe")
+    record_of(checkpoint, path)
     try:
         _check(checkpoint)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
@@ -63,6 +64,33 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if broken:
         raise MismatchError(f"{path}: {', '.join(broken)} not finite, the run diverged; {_instead_of(path)}")
     return dict(checkpoint)
+
+
+def record_of(checkpoint: object, place: object = "checkpoint") -> dict[str, Any]:
+    """What a checkpoint says of itself: `format`, the backbone's hash, the data.
+
+    Args:
+        checkpoint: what its file holds.
+        place: names it in errors.
+
+    Raises:
+        MismatchError: if it is not one of this project, or of a newer format.
+
+    Example:
+        >>> record_of({"uibe": {"format": CHECKPOINT_FORMAT + 1}})
+        Traceback (most recent call last):
+        uibe.errors.MismatchError: checkpoint: format 3 is newer than this version's, 2; update uibe
+    """
+    recorded = checkpoint.get("uibe") if isinstance(checkpoint, dict) else None
+    if recorded is None:
+        raise MismatchError(f"{place}: not a checkpoint of this project; give one that train.py wrote")
+    version = recorded.get("format") if isinstance(recorded, dict) else None
+    if isinstance(version, int) and version > CHECKPOINT_FORMAT:
+        raise MismatchError(
+            f"{place}: format {version} is newer than this version's, {CHECKPOINT_FORMAT}; update uibe"
+        )
+    found: dict[str, Any] = recorded
+    return found
 
 
 def _check(checkpoint: dict[str, Any]) -> None:

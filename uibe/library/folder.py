@@ -89,6 +89,11 @@ def read_folder(folder: Path) -> Folder:
         ConfigError: if it holds no such files.
         MismatchError: if a file is damaged or newer, or files contradict each other.
     """
+    if (folder / "basis.safetensors").is_file() and not (folder / "config.json").exists():
+        raise ConfigError(
+            f"{folder}: a basis without config.json, as the first version exported it, for other programs; "
+            "export its checkpoint again"
+        )
     config = _json(folder / "config.json")
     _check_format(config.get("format"), folder / "config.json")
     missing = [name for name in _OPTIONS if name not in config]

@@ -16,7 +16,9 @@ _NOTES = (
     "thresholds*: those that UIBE's objective learned for the basis; bases then fire at different rates.",
     "- Intervals are basic bootstrap intervals. S2 sums maxima, and a maximum over noise is too large: in "
     "the data, and again in every replicate. The interval is moved back by as much and can lie below the "
-    "estimate; *corrected* is then the estimate moved back too. Compare bases by the paired differences.",
+    "estimate; *corrected* is the estimate moved back too. Compare bases by the paired differences.",
+    "- They take images as independent. Neighbouring frames of a film are not: with many of them, intervals "
+    "are too narrow.",
     f"- Customary cut of interpretable detectors: IoU > {INTERPRETABLE_IOU}.",
 )
 _READINGS = (
@@ -173,7 +175,10 @@ def _causes_part(
         "directions": "directions: the learned basis, firing as often",
         "total": "total",
     }
-    body = [[names[cause], *(signed(*values[score]) for score in _SHOWN)] for cause, values in causes.items()]
+    body = [
+        [names[cause], *(signed(*_told(score, values[score])) for score in _SHOWN)]
+        for cause, values in causes.items()
+    ]
     return [
         f"## From the natural basis, firing on {100 * share:g}%, to the learned one at its own thresholds",
         table(["step", *_SHOWN], body),
@@ -203,10 +208,16 @@ def _title(reading: str) -> str:
 def _cell(readings: Readings, reading: str, score: str) -> str:
     if reading not in readings:
         return ""
-    return ranged(*interval(getattr(readings[reading], score)))
+    return ranged(*_told(score, interval(getattr(readings[reading], score))))
 
 
 def _gap(one: Readings, other: Readings, reading: str, score: str) -> str:
     if reading not in one or reading not in other:
         return ""
-    return signed(*interval(getattr(one[reading], score) - getattr(other[reading], score)))
+    return signed(*_told(score, interval(getattr(one[reading], score) - getattr(other[reading], score))))
+
+
+def _told(score: str, found: Interval) -> tuple[float, float, float, float | None]:
+    """S1 is a sum of ratios whose labels are fixed: it has no bias worth a column."""
+    value, low, high, corrected = found
+    return value, low, high, None if score == "S1" else corrected

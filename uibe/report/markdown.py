@@ -6,22 +6,21 @@ __all__ = ["cell", "code", "ranged", "signed", "table"]
 
 
 def ranged(value: float, low: float, high: float, corrected: float | None = None, sign: str = "") -> str:
-    """An estimate with its interval, and the corrected estimate where the interval misses the estimate.
+    """An estimate with its interval, and the corrected estimate where there is one to be told.
 
     Args:
         value: the estimate.
         low: lower end of its interval.
         high: upper end.
-        corrected: see `uibe.functional.intervals.Interval`; unknown in documents of earlier versions.
+        corrected: see `uibe.functional.intervals.Interval`; None for scores without a bias.
         sign: "+" writes the sign of positive numbers too.
 
     Example:
-        >>> ranged(1.0, 0.5, 2.0, 1.1), ranged(4.66, 4.1, 4.52, 4.314)
+        >>> ranged(1.0, 0.5, 2.0), ranged(4.66, 4.1, 4.52, 4.314)
         ('1.00 [0.50, 2.00]', '4.66, corrected 4.31 [4.10, 4.52]')
     """
     number = f"{sign}.2f"
-    missed = corrected is not None and not low <= value <= high
-    text = f"{value:{number}}, corrected {corrected:{number}}" if missed else f"{value:{number}}"
+    text = f"{value:{number}}" if corrected is None else f"{value:{number}}, corrected {corrected:{number}}"
     return f"{text} [{low:{number}}, {high:{number}}]"
 
 

@@ -32,7 +32,7 @@ def matrix_markdown(documents: Mapping[str, Mapping[str, Any]]) -> str:
     parts = []
     for reading, title in _READINGS.items():
         rows = [
-            [cell(name), cell(basis), *(signed(**found[reading][score]) for score in ("S1", "S2"))]
+            [cell(name), cell(basis), *(_cell(found[reading], score) for score in ("S1", "S2"))]
             for name, each in documents.items()
             for basis, found in each["differences"].items()
             if reading in found
@@ -41,3 +41,9 @@ def matrix_markdown(documents: Mapping[str, Mapping[str, Any]]) -> str:
             head = f"## Learned minus other, {title}; bold: 0 is outside the 95% interval"
             parts += [head, table(["experiment", "other", "S1", "S2"], rows)]
     return "\n\n".join(parts) + "\n"
+
+
+def _cell(found: Mapping[str, Mapping[str, float]], score: str) -> str:
+    """Documents of earlier versions have no corrected estimate; S1 needs none."""
+    kept = ("value", "low", "high") if score == "S1" else ("value", "low", "high", "corrected")
+    return signed(**{name: found[score][name] for name in kept if name in found[score]})
