@@ -1,6 +1,7 @@
 """`evaluate.py explain`: parts that add up, names, other bases, and one line for what cannot be."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_a_file_s_few_directions_leave_a_residual(trained: Run, images: list[Pat
 def test_why_orthonormal_is_left_out_where_the_learned_basis_is_not_exact(
     trained: Run, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("commands.explain.EXACT", 0.0)
+    monkeypatch.setattr(sys.modules["commands.explain"], "EXACT", 0.0)
     outcome = explain(trained, tmp_path, "--image", images[0], "--basis", "natural", "--top", "1")
     assert outcome.code == 0, outcome.err
     assert "why_orthonormal is left out" in outcome.out
