@@ -83,7 +83,7 @@ def _scores(labels: Sequence[Label] | None) -> list[str]:
     head = f"S1, the sum of the IoU of all {len(labels)} detectors on validation images, is {total:.2f}."
     return [
         "## Evaluation",
-        f"{head} The {len(rows)} best, with 95% bootstrap intervals over images taken as independent; the "
+        f"{head} The {len(rows)} best, with 95% bootstrap intervals that take images as independent; the "
         "others are in `detectors.json`:",
         table(["direction", "label", "category", "IoU"], rows),
     ]
