@@ -59,7 +59,9 @@ def test_one_result_a_concept(labelled: ConceptDetector, plain: ConceptDetector,
         assert one.label == labelled.labels[one.direction]  # type: ignore[index]
         assert (one.mask != each[one.direction].mask).double().mean() < 1e-3
     everything = labelled.detect(image, per_concept=False, top=None)[0]
-    assert [one.direction for one in everything] == list(each)
+    assert {one.direction for one in everything} == set(each)
+    weighted = [one.score * one.label.iou for one in everything if one.label]
+    assert weighted == sorted(weighted, reverse=True)
 
 
 def test_results_are_limited(plain: ConceptDetector, image: Image.Image) -> None:
@@ -168,7 +170,7 @@ def test_unclear_directions_are_no_concept(plain: ConceptDetector, image: Image.
 
 def test_texts_are_short(labelled: ConceptDetector, plain: ConceptDetector, image: Image.Image) -> None:
     found = labelled.detect(image)[0][0]
-    assert repr(found).startswith(f"Detection({found.name}, direction {found.direction}, score ")
+    assert repr(found).startswith(f"Detection({found.name}, direction {found.direction}, IoU 0.")
     assert repr(plain.detect(image)[0][0]).count("direction") == 1
     top = labelled.top_images("c1", [image])[0]
     explanation = labelled.explain(image)[0]
