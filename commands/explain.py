@@ -28,9 +28,15 @@ from uibe.peers.store import load_detectors
 from uibe.report.comparison_figures import save_figure
 from uibe.report.explanation import ClassParts, concepts_line, explanation_table, parts_document
 from uibe.report.explanation_figures import explanation_figure, residual_figure
+from uibe.report.explanation_residual import EXACT
 from uibe.report.files import output_folder, write_json
 
 __all__ = ["explain"]
+
+_NO_FIGURE = (
+    "why_orthonormal is left out: the checkpoint's own basis leaves more than rounding at {layer}, so that "
+    "the figure would compare nothing"
+)
 
 
 class _Basis(NamedTuple):
@@ -70,7 +76,7 @@ def explain(
         concepts: concepts, or directions, to show for and against each class.
         by: `concept` sums the directions of each label; `direction` shows them one by one.
         basis: instead of the checkpoint's own: natural, random, pca, ica, nmf, kmeans, sae, supervised, or a
-            file `basis.safetensors`; adds the figure `why_orthonormal`.
+            file `basis.safetensors`; adds the figure `why_orthonormal` where the learned basis is exact.
         data: overrides of the checkpoint's data.
         replicates: of the bootstrap over validation images, for the labels' intervals.
         weights: where the backbone's weights are now, if not where they were.
@@ -96,9 +102,11 @@ def explain(
     explained = own
     if basis is not None:
         explained = explain_features(detector.backbone, used.coordinates, features, classes, top)
-        save_figure(
-            residual_figure(_shares(detector, used, features, own, explained)), folder, "why_orthonormal"
-        )
+        if _is_exact(own):
+            shares = _shares(detector, used, features, own, explained)
+            save_figure(residual_figure(shares), folder, "why_orthonormal")
+        else:
+            console.print(_NO_FIGURE.format(layer=detector.backbone.layer), markup=False)
     documents = []
     for (file, picture), name, each in zip(
         found.read.items(), _stems(list(found.read)), explained, strict=True
@@ -180,6 +188,16 @@ def _chosen(
     return _Basis(Path(basis).stem, coordinates(found.directions, detector.coordinates.mean), None), found
 
 
+def _is_exact(own: Sequence[Explanation]) -> bool:
+    """Whether the learned basis leaves rounding only; else the figure compares nothing."""
+    return float(_missing(own).median()) < EXACT
+
+
+def _missing(several: Sequence[Explanation]) -> torch.Tensor:
+    """`|residual| / |logit|` of all images and classes."""
+    return torch.cat([(each.residual / each.logits).abs() for each in several])
+
+
 def _shares(
     detector: ConceptDetector,
     used: _Basis,
@@ -203,10 +221,7 @@ def _shares(
         unit = torch.nn.functional.normalize(used.coordinates.directions, dim=1)
         found[f"{used.name}, directions solved for together"] = list(explained)
         add(f"{used.name}, each direction by itself", Coordinates(unit, unit.T, mean))
-    return {
-        name: torch.cat([(each.residual / each.logits).abs() for each in several]).tolist()
-        for name, several in found.items()
-    }
+    return {name: _missing(several).tolist() for name, several in found.items()}
 
 
 def _stems(files: Sequence[str]) -> list[str]:

@@ -32,9 +32,10 @@ def parts_by_direction(
         labels: of the directions.
         count: how many to show for the class, and against it.
     """
+    contributions = explanation.contributions[place]
     groups = [
-        _Group(_name(labels, number), _detail(labels, [number]), [number])
-        for number in range(explanation.contributions.shape[1])
+        _Group(_name(labels, number), _detail(labels, [number], contributions), [number])
+        for number in range(len(contributions))
     ]
     return _parts(explanation, place, groups, [], count)
 
@@ -48,9 +49,10 @@ def parts_by_concept(explanation: Explanation, place: int, labels: Sequence[Labe
         labels: of the directions; those that name no clear concept are summed by themselves.
         count: how many to show for the class, and against it.
     """
-    sums = sums_by_concept(explanation.contributions[place], concepts_of(labels, (), len(labels)))
+    contributions = explanation.contributions[place]
+    sums = sums_by_concept(contributions, concepts_of(labels, (), len(labels)))
     groups = [
-        _Group(each.name, _detail(labels, each.directions), list(each.directions))
+        _Group(each.name, _detail(labels, each.directions, contributions), list(each.directions))
         for each in sums
         if each.name != UNCLEAR
     ]
@@ -109,6 +111,7 @@ def _parts(
         unclear=(float(rest), len(unclear)),
         residual=float(explanation.residual[place]),
         covered=float(shown / total) if total > 0 else 0.0,
+        missed=explanation.missed(place),
     )
 
 
@@ -119,12 +122,15 @@ def _name(labels: Sequence[Label] | None, number: int) -> str:
     return f"{number} {concepts_of(labels[number : number + 1], (), 1)[0]}"
 
 
-def _detail(labels: Sequence[Label] | None, numbers: Sequence[int]) -> str:
-    """IoU with its interval, or the range of several."""
+def _detail(labels: Sequence[Label] | None, numbers: Sequence[int], contributions: torch.Tensor) -> str:
+    """IoU with its interval; of several the range, and the mean weighted by absolute contribution."""
     if labels is None:
         return ""
     if len(numbers) > 1:
         found = [labels[number].iou for number in numbers]
-        return f"IoU {iou_text(min(found))} to {iou_text(max(found))}"
+        weights = contributions[list(numbers)].abs().double().cpu()
+        weights = weights if bool(weights.any()) else torch.ones_like(weights)
+        mean = float(weights @ torch.tensor(found, dtype=torch.float64) / weights.sum())
+        return f"IoU {iou_text(min(found))} to {iou_text(max(found))}, mean {iou_text(mean)}"
     label = labels[numbers[0]]
     return f"IoU {iou_text(label.iou)} [{label.low:.3f}, {label.high:.3f}]"

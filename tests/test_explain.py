@@ -1,6 +1,7 @@
 """`evaluate.py explain`: parts that add up, names, other bases, and one line for what cannot be."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import torch
 from PIL import Image
 
 from commands.explain import _stems
+from commands.splitting import _detail
 from lightning_modules.checkpoint import module_from
 from tests.running import Bench, Outcome, Run, run_evaluate
 from uibe.library.detector import ConceptDetector
+from uibe.library.labels import Label
 
 
 def explain(trained: Run, out: Path, *extra: str | Path) -> Outcome:
@@ -119,8 +122,25 @@ def test_a_file_s_few_directions_leave_a_residual(trained: Run, images: list[Pat
     assert outcome.code == 0, outcome.err
     (row,) = _document(tmp_path / "out")["images"][0]["classes"]
     assert len(row["contributions"]) == 5
-    assert abs(row["residual"]) > 1e-3
+    assert abs(row["residual"]) > 0.1 * abs(row["logit"])
+    assert "5 directions do not span 64 channels" in " ".join(outcome.out.split())
     assert row["constant"] + sum(row["contributions"]) + row["residual"] == pytest.approx(row["logit"])
+
+
+def test_why_orthonormal_is_left_out_where_the_learned_basis_is_not_exact(
+    trained: Run, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["commands.explain"], "EXACT", 0.0)
+    outcome = explain(trained, tmp_path, "--image", images[0], "--basis", "natural", "--top", "1")
+    assert outcome.code == 0, outcome.err
+    assert "why_orthonormal is left out" in outcome.out
+    assert not list(tmp_path.glob("why_orthonormal*"))
+
+
+def test_of_several_directions_the_mean_iou_is_weighted_by_contribution() -> None:
+    labels = [Label("sky", "object", iou, 0.0, 1.0) for iou in (0.1, 0.5)]
+    assert _detail(labels, [0, 1], torch.tensor([-3.0, 1.0])) == "IoU 0.100 to 0.500, mean 0.200"
+    assert _detail(labels, [0, 1], torch.zeros(2)) == "IoU 0.100 to 0.500, mean 0.300"
 
 
 def test_without_labels_directions_have_numbers(

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from uibe.errors import ConfigError, DataError, MismatchError
+from uibe.functional.detectors import Detectors
 from uibe.library import ConceptDetector, Label
-from uibe.library.detecting import leaders
+from uibe.library.detecting import detections, leaders
 from uibe.library.naming import direction_number
 from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
@@ -58,7 +59,9 @@ def test_one_result_a_concept(labelled: ConceptDetector, plain: ConceptDetector,
         assert one.label == labelled.labels[one.direction]  # type: ignore[index]
         assert (one.mask != each[one.direction].mask).double().mean() < 1e-3
     everything = labelled.detect(image, per_concept=False, top=None)[0]
-    assert [one.direction for one in everything] == list(each)
+    assert {one.direction for one in everything} == set(each)
+    weighted = [one.score * one.label.iou for one in everything if one.label]
+    assert weighted == sorted(weighted, reverse=True)
 
 
 def test_results_are_limited(plain: ConceptDetector, image: Image.Image) -> None:
@@ -74,6 +77,17 @@ def test_results_are_limited(plain: ConceptDetector, image: Image.Image) -> None
     assert all(found.label is None and found.name == f"direction {found.direction}" for found in everything)
 
 
+def test_a_name_that_hardly_fits_does_not_come_first() -> None:
+    labels = [ROAD._replace(concept="crosshatched", iou=0.049), ROAD._replace(concept="tree", iou=0.4)]
+    features, scores = torch.tensor([9.0, 1.0]).view(2, 1, 1), torch.tensor([1.0, 0.8])
+    given = (Image.new("RGB", (4, 4)), features, scores, Detectors(torch.eye(2), torch.zeros(2)), [0, 1])
+    found = detections(*given, ["crosshatched", "tree"], labels)
+    assert [each.name for each in found] == ["tree", "crosshatched"]
+    assert "IoU 0.400, score 0.800" in repr(found[0])
+    assert [each.name for each in detections(*given, ["a", "b"], None)] == ["a", "b"]
+    assert [each.name for each in detections(*given, ["a", "b"], labels, min_score=0.9)] == ["a"]
+
+
 def test_limits_must_make_sense(plain: ConceptDetector, image: Image.Image) -> None:
     with pytest.raises(ConfigError, match="top: expected at least 1, or None for all, got 0"):
         plain.detect(image, top=0)
@@ -81,6 +95,11 @@ def test_limits_must_make_sense(plain: ConceptDetector, image: Image.Image) -> N
         plain.detect(image, min_score=50)
     with pytest.raises(ConfigError, match="count: expected at least 1"):
         plain.top_images(0, [image], count=0)
+
+
+def test_a_missing_file_is_told_as_one_that_was_named(plain: ConceptDetector, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.png .*no such file; give a file that is an image"):
+        plain.detect(tmp_path / "gone.png")
 
 
 def test_names_mean_directions() -> None:
@@ -151,7 +170,7 @@ def test_unclear_directions_are_no_concept(plain: ConceptDetector, image: Image.
 
 def test_texts_are_short(labelled: ConceptDetector, plain: ConceptDetector, image: Image.Image) -> None:
     found = labelled.detect(image)[0][0]
-    assert repr(found).startswith(f"Detection({found.name}, direction {found.direction}, score ")
+    assert repr(found).startswith(f"Detection({found.name}, direction {found.direction}, IoU 0.")
     assert repr(plain.detect(image)[0][0]).count("direction") == 1
     top = labelled.top_images("c1", [image])[0]
     explanation = labelled.explain(image)[0]

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from uibe.report.explanation import ClassParts, Part, explanation_table, iou_text, parts_document
 from uibe.report.explanation_figures import explanation_figure, residual_figure
+from uibe.report.explanation_residual import missed_note
 
 
 @pytest.fixture
@@ -125,3 +126,25 @@ def test_document_keeps_every_digit(parts: ClassParts) -> None:
     assert document["strongest_concepts"][0]["directions"] == [3, 8]
     assert document["contributions"] == [3.0, -1.5]
     assert parts_document(single, None, [], {})["strongest_concepts"] == []
+
+
+def test_a_large_residual_is_told_loudly(parts: ClassParts) -> None:
+    note = missed_note(2.5, 0.25 + 1e-6, "blocks.6", 64, 64)
+    assert note.startswith("the split misses 10% of this logit: layers after blocks.6 are not linear; cut at")
+    assert missed_note(2.5, -0.25, "blocks.6", 64, 64) == ""
+    assert missed_note(0.0, 0.0, "blocks.6", 64, 64) == ""
+    assert "5 directions do not span 64 channels" in missed_note(-1.0, 1.06, "blocks.6", 5, 64)
+    told, out = parts._replace(missed=note), io.StringIO()
+    Console(file=out, width=200).print(explanation_table("a", parts))
+    assert "misses" not in out.getvalue()
+    Console(file=out, width=200).print(explanation_table("a", told))
+    assert note in " ".join(out.getvalue().split())
+    charts = []
+    for each in (parts, told):
+        figure = explanation_figure(Image.new("RGB", (8, 6)), [each], "a.png")
+        charts += [axis for axis in figure.axes if axis.patches]
+    silent, loud = charts
+    assert "misses 10%" in " ".join(loud.get_title().split())
+    assert "which together miss the logit by +0.25" in loud.get_xlabel()
+    assert silent.get_title() == ""
+    assert "miss" not in silent.get_xlabel()

@@ -66,7 +66,10 @@ def detections(
     top: int | None = None,
     min_score: float = 0.5,
 ) -> list[Detection]:
-    """Detectors that fire in an image, the highest score first; of equals the farthest above its threshold.
+    """Detectors that fire in an image, those of the highest score x IoU first; without labels, of the score.
+
+    Scores saturate: by score alone, a detector that hardly fits its label would often come first. Of equals
+    the farthest above its threshold comes first.
 
     Args:
         image: gives the size of the masks.
@@ -83,12 +86,13 @@ def detections(
     maps = projection_maps(features[None], detectors.directions[place])[0]
     excess = (maps.flatten(1).amax(1) - detectors.thresholds[place]).tolist()
     peaks = scores[place].tolist()
-    order = sorted(range(len(peaks)), key=lambda each: (-peaks[each], -excess[each]))
+    trust = [1.0 if labels is None else labels[number].iou for number in kept]
+    order = sorted(range(len(peaks)), key=lambda each: (-peaks[each] * trust[each], -excess[each]))
     found: list[Detection] = []
     for each in order:
-        if len(found) == top or peaks[each] < min_score:
+        if len(found) == top:
             break
-        if excess[each] > 0:
+        if excess[each] > 0 and peaks[each] >= min_score:
             number = kept[each]
             mask = upsample(maps[each, None], image.size[::-1])[0] > detectors.thresholds[number]
             if mask.any():  # a peak between the image's pixels may be missed

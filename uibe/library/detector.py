@@ -164,7 +164,7 @@ class ConceptDetector:
         min_score: float = 0.5,
         per_concept: bool = True,
     ) -> list[list[Detection]]:
-        """Which concepts are where: detectors that fire in each image, the highest score first.
+        """Which concepts are where: detectors that fire in each image, the highest score x IoU first.
 
         Several detectors may have one label. The one of the highest IoU speaks for all of them: see
         `uibe.library.detecting.leaders`. Without labels, each speaks for itself.

@@ -102,5 +102,7 @@ def explain_features(
         split = split_prediction(backbone.head, each[None], chosen, basis)
         names = [class_name(backbone, number) for number in chosen]
         parts = (split.logits[0], split.constant, split.contributions[0], split.residual[0])
-        found.append(Explanation(chosen, names, *parts, each, split.gradients[0], basis, called))
+        found.append(
+            Explanation(chosen, names, *parts, each, split.gradients[0], basis, called, backbone.layer)
+        )
     return found

@@ -9,6 +9,7 @@ from torch import Tensor
 from uibe.functional.explanation import Coordinates, contribution_maps
 from uibe.library.columns import columns
 from uibe.library.naming import UNCLEAR
+from uibe.report.explanation_residual import missed_note
 
 __all__ = ["ConceptSum", "Explanation", "sums_by_concept"]
 
@@ -67,6 +68,7 @@ class Explanation:
         gradients: `(K, D, H, W)`.
         basis: the directions.
         concepts: of the I directions.
+        layer: where the network is cut.
 
     Example:
         >>> import torch
@@ -96,6 +98,7 @@ class Explanation:
     gradients: Tensor
     basis: Coordinates
     concepts: tuple[str, ...]
+    layer: str = "the layer"
 
     def __repr__(self) -> str:
         """In a line."""
@@ -123,7 +126,10 @@ class Explanation:
         return [each for each in found if each.contribution > 0][:count]
 
     def summary(self, place: int = 0, count: int = 5) -> str:
-        """The logit of the class at `place` as a sum, and the strongest concepts for and against it."""
+        """The logit of the class at `place` as a sum, and the strongest concepts for and against it.
+
+        Where the residual is above a tenth of the logit, a line says so.
+        """
         total, names = float(self.contributions[place].sum()), self.names[place]
         head = (
             f"{names}: {float(self.logits[place]):.2f} = constant {float(self.constant[place]):.2f} "
@@ -132,7 +138,13 @@ class Explanation:
         shown = [*self.top(count, place), *reversed(self.top(count, place, negative=True))]
         shown += [each for each in self.by_concept(place) if each.name == UNCLEAR]
         rows = [[each.name, f"{each.contribution:+.2f}", str(len(each.directions))] for each in shown]
-        return "\n".join([head, *columns(["concept", "contribution", "directions"], rows)])
+        note = [self.missed(place)] if self.missed(place) else []
+        return "\n".join([head, *note, *columns(["concept", "contribution", "directions"], rows)])
+
+    def missed(self, place: int = 0) -> str:
+        """How much the split misses of the logit at `place` and why, if that is above a tenth; else empty."""
+        parts = float(self.logits[place]), float(self.residual[place])
+        return missed_note(*parts, self.layer, *self.basis.directions.shape)
 
     def strongest(self, place: int, count: int = 3, negative: bool = False) -> list[int]:
         """Directions with the largest positive, or negative, contributions to the class at `place`."""

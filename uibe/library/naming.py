@@ -1,7 +1,9 @@
 """What directions are called, and which one a name means."""
 
 import difflib
+import re
 from collections.abc import Sequence
+from functools import partial
 from operator import index
 from typing import SupportsIndex
 
@@ -74,17 +76,30 @@ def direction_number(
 def suggestion(wanted: str, names: Sequence[str], otherwise: str) -> str:
     """The end of a message on a name that is not there: similar ones, or what to do.
 
+    Names that end in the word come first, then others that hold it, then close spellings.
+
     Example:
         >>> suggestion("rod", ["road", "sky"], "give a concept")
         "; did you mean 'road'?"
         >>> suggestion("zzz", ["road", "sky"], "give a concept")
         '; give a concept'
+        >>> suggestion("car", ["cat", "car wheel", "streetcar", "sports car"], "give a class")
+        "; did you mean 'sports car', 'streetcar', 'car wheel', 'cat'?"
     """
     folded = {name.casefold(): name for name in names}
-    parts = [name for name in names if wanted.casefold() in name.casefold()]
+    parts = sorted(
+        (name for name in names if wanted.casefold() in name.casefold()), key=partial(_rank, wanted)
+    )
     close = difflib.get_close_matches(wanted.casefold(), list(folded), n=3, cutoff=0.5)
     found = list(dict.fromkeys([*parts, *(folded[name] for name in close)]))[:4]
     return f"; did you mean {', '.join(map(repr, found))}?" if found else f"; {otherwise}"
+
+
+def _rank(wanted: str, name: str) -> int:
+    """How near a name that holds the wanted text is, the lowest first: a car wheel is no car."""
+    word, text = re.escape(wanted.casefold()), name.casefold()
+    patterns = (rf"\b{word}$", rf"{word}$", rf"\b{word}\b")
+    return next((n for n, pattern in enumerate(patterns) if re.search(pattern, text)), len(patterns))
 
 
 def _by_concept(wanted: str, labels: Sequence[Label] | None, names: Sequence[str], number: int) -> int:

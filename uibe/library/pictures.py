@@ -67,7 +67,7 @@ def pictures(images: Images, where: str = "images") -> list[Image.Image]:
 def _of_file(path: Path, where: str) -> Image.Image:
     if path.is_dir():
         raise DataError(f"{path}: is a folder; expected an image: give its files as a list")
-    return read_rgb(path, where, upright=True)
+    return read_rgb(path, where, upright=True, advice="give a file that is an image")
 
 
 def _of_tensor(images: Tensor, where: str) -> list[Image.Image]:

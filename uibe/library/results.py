@@ -20,6 +20,9 @@ _SHOWN = 5  # parts of a segmentation in its line
 class Detection(NamedTuple):
     """A detector that fires in an image.
 
+    The score is how far the projection lies above the detector's own threshold; it saturates, and is no
+    probability that the concept is there. How far a name can be trusted, its label's IoU says.
+
     Attributes:
         direction: its number.
         label: its concept, None where detectors have no labels.
@@ -40,8 +43,9 @@ class Detection(NamedTuple):
         """In a line."""
         number = "" if self.name == f"direction {self.direction}" else f", direction {self.direction}"
         count = f"{len(self.boxes)} box{'es' if len(self.boxes) != 1 else ''}"
+        iou = "" if self.label is None else f", IoU {self.label.iou:.3f}"
         where = f"{_share(self.mask)} of the image in {count}"
-        return f"Detection({self.name}{number}, score {self.score:.3f}, {where})"
+        return f"Detection({self.name}{number}{iou}, score {self.score:.3f}, {where})"
 
 
 class Segmentation(NamedTuple):

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from uibe.functional.scores import INTERPRETABLE_IOU
@@ -69,6 +70,7 @@ class ClassParts(NamedTuple):
         unclear: sum and number of the directions that name no concept; (0, 0) where it is split by direction.
         residual: what the directions do not explain.
         covered: absolute contributions of those shown, as a share of all absolute contributions, in [0, 1].
+        missed: a sentence on a residual that is large; else empty.
     """
 
     number: int
@@ -82,6 +84,7 @@ class ClassParts(NamedTuple):
     unclear: tuple[float, int]
     residual: float
     covered: float
+    missed: str = ""
 
     @property
     def shown(self) -> list[Part]:
@@ -130,6 +133,8 @@ def explanation_table(title: str, parts: ClassParts) -> Table:
         5
     """
     table = Table(title=escape(title), title_justify="left")
+    if parts.missed:
+        table.caption, table.caption_justify = Text(parts.missed, style="bold red"), "left"
     table.add_column("part")
     table.add_column("directions", justify="right")
     table.add_column("IoU [95%]")

@@ -11,6 +11,7 @@ from PIL import Image
 
 from uibe.functional.bilinear import upsample
 from uibe.report.explanation import ClassParts, Part
+from uibe.report.explanation_residual import EXACT
 from uibe.report.figures import plain
 
 __all__ = ["explanation_figure", "residual_figure"]
@@ -96,7 +97,7 @@ def residual_figure(shares: Mapping[str, Sequence[float]]) -> Figure:
     axis = figure.subplots()
     for place, values in enumerate(shares.values()):
         found = np.maximum(np.asarray(values, dtype=float), 1e-9)
-        complete = np.median(found) < 1e-4
+        complete = np.median(found) < EXACT
         colour = _FOR if complete else _AGAINST
         axis.plot(found, np.full(len(found), place), "o", color=colour, alpha=0.45, markersize=5)
         axis.plot(np.median(found), place, "|", color="black", markersize=18, markeredgewidth=2)
@@ -187,6 +188,8 @@ def _waterfall(axis: Axes, parts: ClassParts) -> None:
     axis.set_xlim(min(0.0, *ends) - 0.04 * span, max(0.0, *ends) + 0.3 * span)  # room for the numbers
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.set_xlabel(_coverage(parts), fontsize=7)
+    if parts.missed:
+        axis.set_title(fill(plain(parts.missed), 62), fontsize=8, color=_AGAINST, weight="bold")
 
 
 def _coverage(parts: ClassParts) -> str:
@@ -194,7 +197,8 @@ def _coverage(parts: ClassParts) -> str:
     what = "concepts" if parts.sums_directions else "directions"
     note = "\n[n]: number of directions that are summed" if parts.sums_directions else ""
     share = f"{parts.covered:.0%} of all contributions, taken absolutely"
-    return f"logit\nthe {len(parts.shown)} {what} named here: {share}{note}"
+    missing = f",\nwhich together miss the logit by {parts.residual:+.2f}" if parts.missed else ""
+    return f"logit\nthe {len(parts.shown)} {what} named here: {share}{missing}{note}"
 
 
 def _bar(
