@@ -1,6 +1,7 @@
 """What earlier code wrote is still read, and the versions that are named agree with each other."""
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,18 @@ def test_first_export_says_what_it_lacks() -> None:
         uibe.load(FIRST)
 
 
-def test_first_checkpoint_has_the_same_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # it names its data by relative paths
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with the first run's data, which the checkpoint names by relative paths."""
+    shutil.unpack_archive(FIRST / "set.zip", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_first_checkpoint_has_the_same_scores(place: Path) -> None:
     outcome = run_evaluate("score", "--ckpt_path", FIRST / "last.ckpt", "--out", "score")
     assert outcome.code == 0, outcome.err
-    found = json.loads((tmp_path / "score" / "metrics.json").read_text(encoding="utf-8"))
+    found = json.loads((place / "score" / "metrics.json").read_text(encoding="utf-8"))
     _agrees(found, json.loads((FIRST / "metrics.json").read_text(encoding="utf-8")))
 
 
@@ -77,10 +85,7 @@ def _agrees(found: dict[str, Any], wanted: dict[str, Any]) -> None:
             assert found[name] == pytest.approx(value, rel=1e-6), name
 
 
-def test_first_run_goes_on_as_the_first_code_did(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: dict[str, torch.Tensor]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_first_run_goes_on_as_the_first_code_did(place: Path, expected: dict[str, torch.Tensor]) -> None:
     options = {
         "model.layer": "features.2",
         "model.image_size": "48",
@@ -100,7 +105,7 @@ def test_first_run_goes_on_as_the_first_code_did(
     outcome = run_train(*(word for name, value in options.items() for word in (f"--{name}", value)))
     assert outcome.code == 0, outcome.err
     assert outcome.err == ""  # nothing that a user could take for a fault
-    run = Run(outcome, tmp_path / "runs" / "uibe" / "version_0")
+    run = Run(outcome, place / "runs" / "uibe" / "version_0")
     assert [entry["epoch"] for entry in run.dissection["history"]] == [0, 1, 2]
     close(run.state["basis.thresholds"], expected["resumed_thresholds"])
     close(run.state["basis.rotation.base"], expected["resumed_base"])
