@@ -9,6 +9,7 @@ The exit code is 1 if a growth exceeds its bound. Reads `/proc`, so it runs on L
 
 import csv
 import gc
+import importlib
 import os
 import sys
 import time
@@ -24,7 +25,6 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from scipy.stats import theilslopes
 
-import train
 from callbacks.surroundings import board
 from uibe.errors import ConfigError, one_line_errors
 
@@ -197,8 +197,9 @@ def main(out: str, epochs: int = 200, warm_up: int | None = None, workers: int =
     footprint()
     folder = Path(out).absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # train.py is a script, and not installed
     sys.argv[1:] = _command(folder, epochs, workers)
-    train.main()
+    importlib.import_module("train").main()
     with (folder / "soak.csv").open(encoding="utf-8", newline="") as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     slopes = growth(rows, first)
