@@ -140,7 +140,8 @@ def test_changed_tensor_of_a_basis_is_refused(exported: Path) -> None:
 
 def test_basis_without_a_checksum_is_read_if_its_numbers_are_finite(exported: Path) -> None:
     path = exported / "basis.safetensors"
-    tensors = load_file(path)
+    # copies: older releases of safetensors empty the file that these lie in before they write it
+    tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
     metadata = {"format": "uibe-basis-1", "standardization": "zscore", "rotation_map": "cayley"}
     save_file(tensors, path, metadata)
     assert read_folder(exported).basis.thresholds.equal(tensors["standardized_thresholds"])
