@@ -18,8 +18,7 @@ from uibe.functional.moments import Moments, covariance
 from uibe.functional.orthogonal import RotationMap, nearest_rotation, orthogonality_error, random_rotation
 from uibe.modules.rotation import STARTS, Rotation, Start
 from uibe.modules.standardizer import Standardization, Standardizer
-from uibe.modules.tensor_file import write_tensors
-from uibe.modules.weights import hash_state
+from uibe.modules.tensor_file import checksum, verify_checksum, write_tensors
 
 __all__ = ["InterpretableBasis"]
 
@@ -194,10 +193,7 @@ class InterpretableBasis(nn.Module):
             "margin": self.margin.detach(),
             "log_margin": self.log_margin.detach(),
         }
-        tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-        write_tensors(
-            path, tensors, {**self._describe(), **(metadata or {}), "tensors_sha256": _hash(tensors)}
-        )
+        write_tensors(path, tensors, {**self._describe(), **(metadata or {}), **checksum(tensors, _TENSORS)})
 
     def _describe(self) -> dict[str, str]:
         transform = self.standardizer.transform.double()
@@ -231,8 +227,7 @@ class InterpretableBasis(nn.Module):
     @classmethod
     def _restore(cls, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> Self:
         kind, rotation_map = metadata["standardization"], metadata["rotation_map"]
-        if metadata.get("tensors_sha256", _hash(tensors)) != _hash(tensors):  # the first files had none
-            raise ValueError("its tensors do not have the SHA-256 that it states")
+        verify_checksum(tensors, metadata)
         basis = cls(len(tensors["thresholds"]), kind, rotation_map)
         with torch.no_grad():
             basis.log_margin.copy_(tensors["log_margin"])
@@ -242,10 +237,6 @@ class InterpretableBasis(nn.Module):
             basis.rotation.start_from(tensors["rotation"])
         basis.start_thresholds(tensors["standardized_thresholds"])
         return basis
-
-
-def _hash(tensors: Mapping[str, Tensor]) -> str:
-    return hash_state({name: tensors[name] for name in _TENSORS})
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -13,8 +13,7 @@ from uibe.errors import ConfigError, MismatchError, printable
 from uibe.functional.detectors import Detectors, check_finite, fold, projection_maps
 from uibe.functional.moments import Moments
 from uibe.modules.standardizer import Standardization, Standardizer
-from uibe.modules.tensor_file import write_tensors
-from uibe.modules.weights import hash_state
+from uibe.modules.tensor_file import checksum, verify_checksum, write_tensors
 
 __all__ = ["LinearDetectors"]
 
@@ -125,9 +124,8 @@ class LinearDetectors(nn.Module):
             "transform": self.standardizer.transform,
         }
         described = {"format": _FORMAT, "standardization": self.standardizer.kind}
-        tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
         described |= {
-            "tensors_sha256": _hash(tensors),
+            **checksum(tensors, _STORED),
             "concept_names": json.dumps(self.names),
             **(metadata or {}),
         }
@@ -156,10 +154,7 @@ class LinearDetectors(nn.Module):
     def _restore(cls, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Self:
         if metadata.get("format") != _FORMAT:
             raise ValueError(f"format {metadata.get('format')!r} is not {_FORMAT!r}")
-        if metadata.get("tensors_sha256", _hash(tensors)) != _hash(tensors):  # the first files had none
-            raise ValueError("its tensors do not have the SHA-256 that it states")
-        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-            raise ValueError("its numbers are not finite")
+        verify_checksum(tensors, metadata)
         kind: Standardization = metadata["standardization"]  # type: ignore[assignment]
         own = cls(tensors["weights"].shape[1], len(tensors["weights"]), kind)
         places = {"standardized_thresholds": "thresholds"}
@@ -168,7 +163,3 @@ class LinearDetectors(nn.Module):
         own.load_state_dict({**state, "standardizer.fitted": torch.tensor(True)})
         own.names = tuple(printable(name) for name in json.loads(metadata["concept_names"]))
         return own
-
-
-def _hash(tensors: Mapping[str, Tensor]) -> str:
-    return hash_state({name: tensors[name] for name in _STORED})

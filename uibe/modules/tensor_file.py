@@ -1,8 +1,8 @@
-"""Tensors in a safetensors file that is whole under its name, or not there."""
+"""Tensors in a safetensors file that is whole under its name, or not there, and their checksum."""
 
 import contextlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -10,8 +10,44 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from uibe.errors import DataError
+from uibe.modules.weights import hash_state
 
-__all__ = ["write_tensors"]
+__all__ = ["checksum", "verify_checksum", "write_tensors"]
+
+_CHECKSUM = "tensors_sha256"
+
+
+def checksum(tensors: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, str]:
+    """What to put into the metadata so that `verify_checksum` finds a change of these tensors.
+
+    Args:
+        tensors: by name, on any device.
+        names: those that will be read again, in that order.
+
+    Example:
+        >>> import torch
+        >>> found = checksum({"x": torch.ones(2)}, ["x"])
+        >>> verify_checksum({"x": torch.ones(2)}, found)
+        >>> verify_checksum({"x": torch.zeros(2)}, found)
+        Traceback (most recent call last):
+        ValueError: its tensors do not have the SHA-256 that it states
+    """
+    return {_CHECKSUM: hash_state({name: tensors[name] for name in names})}
+
+
+def verify_checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Refuse tensors that are not those of the metadata's checksum; the first files had none.
+
+    Args:
+        tensors: what was read, in the order that `checksum` was given.
+        metadata: of the same file.
+
+    Raises:
+        ValueError: if they differ.
+    """
+    stated = metadata.get(_CHECKSUM)
+    if stated is not None and stated != hash_state(tensors):
+        raise ValueError("its tensors do not have the SHA-256 that it states")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
