@@ -22,7 +22,8 @@ def check_configs(arguments: Sequence[str]) -> None:
         arguments: of a command line.
 
     Raises:
-        ConfigError: if a file has too many values, or its values lie too deep, or one is a day that is none.
+        ConfigError: if a file is not UTF-8, has too many values, or its values lie too deep, or one is a day
+            that is none.
     """
     for path in _paths(arguments):
         try:
@@ -31,7 +32,9 @@ def check_configs(arguments: Sequence[str]) -> None:
             too_many = node is not None and _count(node, {}) > _MOST
             if not too_many:
                 yaml.safe_load(text)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"--config {path}: {error}; save it as UTF-8") from error
+        except (OSError, yaml.YAMLError):
             continue
         except ValueError as error:  # what looks like a date and is none
             raise ConfigError(f"--config {path}: {error}; put quotes around what is text") from error

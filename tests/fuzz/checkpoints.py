@@ -24,6 +24,7 @@ from uibe.errors import ConfigError
 from uibe.functional.detectors import Detectors
 from uibe.functional.moments import pixel_moments
 from uibe.functional.orthogonal import random_rotation
+from uibe.library.checkpoint import CHECKPOINT_FORMAT
 from uibe.library.folder import write_folder
 from uibe.library.labels import Label
 from uibe.modules.backbone import Backbone
@@ -135,7 +136,7 @@ def _no_record(content: dict[str, Any], draw: Random) -> str:
 
 
 def _newer(content: dict[str, Any], draw: Random) -> str:
-    content["uibe"]["format"] = draw.choice([2, 99])
+    content["uibe"]["format"] = draw.choice([CHECKPOINT_FORMAT + 1, 99])
     return "format"
 
 

@@ -195,11 +195,10 @@ def _new_label(rows: list[list[str]], draw: Random) -> None:
 def _bare_category(root: Path, draw: Random) -> Sequence[str]:
     """A category without labels."""
     rows, images = read_csv(root / "category.csv"), read_csv(root / "index.csv")
-    rows.insert(draw.randint(1, len(rows)), ["taste", *[""] * (len(rows[0]) - 1)])
+    name = f"taste {len(rows)}"  # of its own, if it is done twice
+    rows.insert(draw.randint(1, len(rows)), [name, *[""] * (len(rows[0]) - 1)])
     write_csv(root / "category.csv", rows)
-    write_csv(
-        root / "index.csv", [[*row, "taste" if number == 0 else ""] for number, row in enumerate(images)]
-    )
+    write_csv(root / "index.csv", [[*row, name if number == 0 else ""] for number, row in enumerate(images)])
     return ["category.csv", "index.csv"]
 
 

@@ -35,6 +35,15 @@ def test_endless_config_is_refused_in_one_line(tmp_path: Path, case: str) -> Non
         check_configs([f"--config={path}"])
 
 
+def test_config_of_another_encoding_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes("model: größe\n".encode("latin-1"))
+    outcome = run_train("fit", "--config", path)
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"error: --config {path}: ")
+    assert "save it as UTF-8" in outcome.err
+
+
 def test_other_configs_are_left_to_the_parser(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("common: &c [1, 2]\nother: *c\n")
     (tmp_path / "b.yaml").write_text("'")
