@@ -153,6 +153,7 @@ def test_basis_without_a_checksum_is_read_if_its_numbers_are_finite(exported: Pa
 FOLDERS: dict[str, tuple[str, dict[str, Any], str]] = {
     "size": ("config.json", {"image_size": [48.5, 48]}, "odd image_size"),
     "layer": ("config.json", {"layer": 7}, "odd layer"),
+    "weights": ("config.json", {"weights": []}, "odd weights"),
     "hash": ("config.json", {"weights_sha256": 1.5}, "lacks weights_sha256"),
     "labels": ("detectors.json", {"detectors": [{"concept": "car"}]}, "a detector lacks"),
     "too few": ("detectors.json", {"detectors": []}, "0 labels for"),

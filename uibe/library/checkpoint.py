@@ -114,7 +114,9 @@ def check_options(options: Mapping[str, Any]) -> None:
         KeyError: if one is missing.
         TypeError: if one is of another type.
     """
-    texts = {"backbone": options["backbone"], "layer": options["layer"], "weights": options["weights"] or ""}
+    texts = {name: options[name] for name in ("backbone", "layer", "weights")}
+    if texts["weights"] is None:
+        del texts["weights"]
     odd = [name for name, text in texts.items() if not (isinstance(text, str) and text.isprintable())]
     odd += [name for name in SIZES if not _is_size(name, options[name])]
     if odd:
