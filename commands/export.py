@@ -57,7 +57,7 @@ def export(
         return
     datamodule, reason = open_labelled(checkpoint, data or DataOptions(), detector.backbone)
     if datamodule is not None:
-        detector.labels = labels_for(detector.detectors, datamodule, replicates)
+        detector.labels = labels_for(detector.detectors, datamodule, replicates).labels
     _say(console, detector, detector.save(folder), reason)
 
 

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from commands.explain import _stems
-from commands.splitting import _detail
+from commands.labelling import Labelled
+from commands.splitting import _mean
 from lightning_modules.checkpoint import module_from
 from tests.running import Bench, Outcome, Run, run_evaluate
 from uibe.library.detector import ConceptDetector
@@ -138,9 +139,13 @@ def test_why_orthonormal_is_left_out_where_the_learned_basis_is_not_exact(
 
 
 def test_of_several_directions_the_mean_iou_is_weighted_by_contribution() -> None:
-    labels = [Label("sky", "object", iou, 0.0, 1.0) for iou in (0.1, 0.5)]
-    assert _detail(labels, [0, 1], torch.tensor([-3.0, 1.0])) == "IoU 0.100 to 0.500, mean 0.200"
-    assert _detail(labels, [0, 1], torch.zeros(2)) == "IoU 0.100 to 0.500, mean 0.300"
+    labels = tuple(Label("sky", "object", iou, 0.0, 1.0) for iou in (0.1, 0.5))
+    replicates = torch.tensor([[0.1, 0.5], [0.0, 0.56], [0.2, 0.44]], dtype=torch.float64)
+    labelled = Labelled(labels, replicates)
+    assert _mean(labelled, [0, 1], torch.zeros(2)).startswith("mean IoU 0.300 ")
+    # the quantiles 0.025 and 0.975 between 0.14 and 0.26, mirrored at 0.2
+    assert _mean(labelled, [0, 1], torch.tensor([-3.0, 1.0])) == "mean IoU 0.200 [0.143, 0.257]"
+    assert _mean(labelled, [1], torch.ones(2)) == "IoU 0.500 [0.000, 1.000]"
 
 
 def test_without_labels_directions_have_numbers(
@@ -251,7 +256,14 @@ def test_images_are_turned_upright_as_in_the_library(
 
 
 def test_figures_of_files_of_one_name_are_numbered() -> None:
-    assert _stems(["a/1.png", "b/1.jpg", "why_orthonormal.png"]) == ["1", "1_2", "why_orthonormal_2"]
+    def names(*files: str, pages: int = 1) -> list[str]:
+        return list(_stems(files, pages).values())
+
+    assert names("a/1.png", "b/1.jpg", "why_orthonormal.png") == ["1", "1_2", "why_orthonormal_2"]
+    assert names("a/1.png", "b/1.png", "c/1_2.png", "d/1.png") == ["1", "1_2", "1_2_2", "1_3"]
+    assert names("a/Cat.png", "b/cat.png") == ["Cat", "cat_2"]  # one file where case does not count
+    assert names("1.png", "1-2.png", pages=2) == ["1", "1-2_2"]  # the first one's second page is 1-2
+    assert names("1.png", "1-2.png") == ["1", "1-2"]
 
 
 def _document(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from uibe.errors import ConfigError, DataError, MismatchError
-from uibe.functional.detectors import Detectors
 from uibe.library import ConceptDetector, Label
 from uibe.library.detecting import detections, leaders
 from uibe.library.naming import direction_number
@@ -79,8 +78,8 @@ def test_results_are_limited(plain: ConceptDetector, image: Image.Image) -> None
 
 def test_a_name_that_hardly_fits_does_not_come_first() -> None:
     labels = [ROAD._replace(concept="crosshatched", iou=0.049), ROAD._replace(concept="tree", iou=0.4)]
-    features, scores = torch.tensor([9.0, 1.0]).view(2, 1, 1), torch.tensor([1.0, 0.8])
-    given = (Image.new("RGB", (4, 4)), features, scores, Detectors(torch.eye(2), torch.zeros(2)), [0, 1])
+    logits = torch.logit(torch.tensor([1 - 1e-6, 0.8])).view(2, 1, 1)
+    given = (Image.new("RGB", (4, 4)), logits, [0, 1])
     found = detections(*given, ["crosshatched", "tree"], labels)
     assert [each.name for each in found] == ["tree", "crosshatched"]
     assert "IoU 0.400, score 0.800" in repr(found[0])

@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 
-import torch
 from PIL import Image
 from torch import Tensor
 
 from uibe.errors import ConfigError
-from uibe.functional.bilinear import upsample
-from uibe.functional.detectors import Detectors, projection_maps
+from uibe.functional.regions import firing
 from uibe.library.labels import Label
 from uibe.library.results import Detection, boxes
 
-__all__ = ["check_limits", "counting", "detections", "leaders"]
+__all__ = ["check_limits", "counting", "detections", "leaders", "trust"]
 
 
 def check_limits(top: int | None, min_score: float) -> None:
@@ -55,11 +53,14 @@ def leaders(labels: Sequence[Label] | None, numbers: Sequence[int]) -> list[int]
     return sorted(best.values())
 
 
+def trust(labels: Sequence[Label] | None, numbers: Sequence[int]) -> list[float]:
+    """How far each detector's name can be trusted: its label's IoU, 1 without labels."""
+    return [1.0 if labels is None else labels[number].iou for number in numbers]
+
+
 def detections(
     image: Image.Image,
-    features: Tensor,
-    scores: Tensor,
-    detectors: Detectors,
+    logits: Tensor,
     kept: Sequence[int],
     names: Sequence[str],
     labels: Sequence[Label] | None,
@@ -73,29 +74,29 @@ def detections(
 
     Args:
         image: gives the size of the masks.
-        features: `(D, H, W)` of it.
-        scores: `(I,)`, highest in the image.
-        detectors: all I.
+        logits: `(I, H, W)` of the layer's pixels, positive where a detector fires.
         kept: numbers of those that count.
         names: of the I detectors.
         labels: of the I detectors, if known.
         top: how many at most; None for all.
         min_score: lower ones are left out.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([2.0, -1.0]).view(2, 1, 1)
+        >>> detections(Image.new("RGB", (4, 4)), logits, [0, 1], ["a", "b"], None)
+        [Detection(a, direction 0, score 0.881, 100% of the image in 1 box)]
     """
-    place = torch.tensor(list(kept), dtype=torch.int64, device=features.device)
-    maps = projection_maps(features[None], detectors.directions[place])[0]
-    excess = (maps.flatten(1).amax(1) - detectors.thresholds[place]).tolist()
-    peaks = scores[place].tolist()
-    trust = [1.0 if labels is None else labels[number].iou for number in kept]
-    order = sorted(range(len(peaks)), key=lambda each: (-peaks[each] * trust[each], -excess[each]))
+    highest = logits.flatten(1).amax(1)
+    peaks, scores = highest.tolist(), highest.sigmoid().tolist()
+    weights = dict(zip(kept, trust(labels, kept), strict=True))
     found: list[Detection] = []
-    for each in order:
+    for number in sorted(kept, key=lambda each: (-scores[each] * weights[each], -peaks[each])):
         if len(found) == top:
             break
-        if excess[each] > 0 and peaks[each] >= min_score:
-            number = kept[each]
-            mask = upsample(maps[each, None], image.size[::-1])[0] > detectors.thresholds[number]
+        if peaks[number] > 0 and scores[number] >= min_score:
+            mask = firing(logits[number], image.size[::-1])
             if mask.any():  # a peak between the image's pixels may be missed
                 label = None if labels is None else labels[number]
-                found.append(Detection(number, label, peaks[each], mask.cpu(), boxes(mask), names[number]))
+                found.append(Detection(number, label, scores[number], mask.cpu(), boxes(mask), names[number]))
     return found

@@ -1,6 +1,6 @@
 """Concept detectors on images: the one object that a library user needs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self, SupportsIndex
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from uibe.errors import ConfigError, DataError, MismatchError
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.library.describing import concept_table, labelled
-from uibe.library.detecting import check_limits, counting, detections, leaders
+from uibe.library.detecting import check_limits, counting, detections, leaders, trust
 from uibe.library.explaining import coordinates_of, explain_features
 from uibe.library.explanation import Explanation
 from uibe.library.folder import write_folder
@@ -134,9 +134,7 @@ class ConceptDetector:
         Raises:
             DataError: if the images are of no known kind, or the layer's output is not finite.
         """
-        found = pictures(images)
-        parts = [range(len(found))[at : at + _BATCH] for at in range(0, len(found), _BATCH)]
-        return torch.cat([self._features([found[n] for n in p], [f"images[{n}]" for n in p]) for p in parts])
+        return torch.cat(list(self._batches(pictures(images))))
 
     def transform(self, images: Images) -> Tensor:
         """Scores in [0, 1] of every detector at every pixel of the layer, `(N, I, H, W)`.
@@ -194,11 +192,9 @@ class ConceptDetector:
         kept = self._kept(min_iou)
         kept = leaders(self.labels, kept) if per_concept else kept
         found, names = pictures(images), self._names()
-        features = self.features(found)
-        scores = self.basis.transform(features).flatten(2).amax(2)
         return [
-            detections(image, each, score, self.detectors, kept, names, self.labels, top, min_score)
-            for image, each, score in zip(found, features, scores, strict=True)
+            detections(image, logits, kept, names, self.labels, top, min_score)
+            for image, logits in zip(found, self._logits(found), strict=True)
         ]
 
     def segment(self, images: Images, min_iou: float = INTERPRETABLE_IOU) -> list[Segmentation]:
@@ -211,11 +207,12 @@ class ConceptDetector:
         Raises:
             DataError: if the images are of no known kind.
         """
-        found, kept, names = pictures(images), self._kept(min_iou), self._names()
+        found, names = pictures(images), self._names()
+        kept = leaders(self.labels, self._kept(min_iou))
+        weights = trust(self.labels, kept)
         return [
-            segmentation(self.basis.transform(features)[0], image.size[::-1], kept, names)
-            for n, image in enumerate(found)
-            for features in [self._features([image], [f"images[{n}]"])]
+            segmentation(logits, image.size[::-1], kept, names, weights)
+            for image, logits in zip(found, self._logits(found), strict=True)
         ]
 
     def explain(
@@ -279,6 +276,17 @@ class ConceptDetector:
             ConfigError: if `huggingface_hub` is not installed, or the upload is refused.
         """
         return upload(self.save, repo_id, token, private)
+
+    def _batches(self, images: Sequence[Image.Image]) -> Iterator[Tensor]:
+        """The layer's output, batch by batch."""
+        for at in range(0, len(images), _BATCH):
+            part = list(images[at : at + _BATCH])
+            yield self._features(part, [f"images[{at + n}]" for n in range(len(part))])
+
+    def _logits(self, images: Sequence[Image.Image]) -> Iterator[Tensor]:
+        """`(I, H, W)` of each image, positive where a detector fires; the same for `detect` and `segment`."""
+        for features in self._batches(images):
+            yield from self.basis.logit_maps(features)
 
     def _features(self, images: list[Image.Image], names: Sequence[str]) -> Tensor:
         preprocessing = self.backbone.preprocessing

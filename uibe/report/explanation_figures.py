@@ -29,6 +29,8 @@ _WHY = (
     "not, but then what one of them adds depends on the others."
 )
 """Caption of the residuals."""
+_HEIGHT, _NOTE = 2.75, 0.4
+"""Of a class in inches, and what a note on its residual takes."""
 _FADING = 0.6
 """Power from a value to its colour's strength: below 1, so that weak maps can be told from none."""
 _ROBUST = 0.98
@@ -55,29 +57,26 @@ def explanation_figure(image: Image.Image, classes: Sequence[ClassParts], title:
     """
     columns = max(1, *(max(len(each.positive), len(each.negative)) for each in classes))
     wide = min(1.6, max(0.7, image.width / image.height))
-    figure = Figure(
-        figsize=(6.4 + 1.75 * columns * wide**0.5, 3.9 * len(classes) + 1.0), layout="constrained"
-    )
-    ratios = [*[1.0] * (2 * len(classes)), 0.06]
-    grid = figure.add_gridspec(
-        2 * len(classes) + 1,
-        columns + 2,
-        width_ratios=[1.15, 2.0 / wide**0.5, *[1] * columns],
-        height_ratios=ratios,
-    )
+    heights = [_HEIGHT + _NOTE * bool(each.missed) for each in classes]
+    figure = Figure(figsize=(6.4 + 1.75 * columns * wide**0.5, sum(heights) + 0.9), layout="constrained")
+    ratios = {"width_ratios": [1.15 + 2.0 / wide**0.5, columns], "height_ratios": [*heights, 0.12]}
+    grid = figure.add_gridspec(len(classes) + 1, 2, **ratios)
     scale = _scale([part for parts in classes for part in parts.shown])
     for place, parts in enumerate(classes):
-        rows = slice(2 * place, 2 * place + 2)
-        original = figure.add_subplot(grid[rows, 0])
+        whole = grid[place, 0].subgridspec(1, 2, width_ratios=[1.15, 2.0 / wide**0.5])
+        maps = grid[place, 1].subgridspec(2, columns)  # apart, as the chart's words below cost them no height
+        original = figure.add_subplot(whole[0])
         original.imshow(np.asarray(image))
         original.set_title(plain(shorten(parts.name, 30, placeholder="...")), fontsize=10, weight="bold")
         original.set_axis_off()
-        _waterfall(figure.add_subplot(grid[rows, 1]), parts)
-        for row, shown in enumerate((parts.positive, parts.negative), 2 * place):
-            for column, part in enumerate(shown, 2):
-                _overlay(figure.add_subplot(grid[row, column]), image, part, scale)
+        _waterfall(figure.add_subplot(whole[1]), parts)
+        for row, shown in enumerate((parts.positive, parts.negative)):
+            for column, part in enumerate(shown):
+                _overlay(figure.add_subplot(maps[row, column]), image, part, scale)
     heats = [part.heat for parts in classes for part in parts.shown]
-    _colour_bar(figure.add_subplot(grid[-1, 2:]), scale, heats[0].shape if heats else (1, 1))
+    _colour_bar(figure.add_subplot(grid[-1, 1]), scale, heats[0].shape if heats else (1, 1))
+    if any(parts.sums_directions for parts in classes):
+        _note(figure.add_subplot(grid[-1, 0]), "[n]: number of directions that are summed")
     figure.suptitle(plain(shorten(title, 100, placeholder="...")), fontsize=10)
     return figure
 
@@ -134,6 +133,12 @@ def _overlay(axis: Axes, image: Image.Image, part: Part, scale: float) -> None:
     axis.set_axis_off()
 
 
+def _note(axis: Axes, text: str) -> None:
+    """Words where nothing is drawn."""
+    axis.text(0.5, 1.0, text, fontsize=7, ha="center", va="top")
+    axis.set_axis_off()
+
+
 def _blend(base: NDArray[np.float64], heat: NDArray[np.float64]) -> NDArray[np.float64]:
     """Colour a grey picture `(H, W, 1)` by heat in [-1, 1] `(H, W)`."""
     strength = 0.85 * np.minimum(np.abs(heat), 1)[..., None] ** _FADING
@@ -181,7 +186,7 @@ def _waterfall(axis: Axes, parts: ClassParts) -> None:
             f"{name} [{step.summed}]" if step.summed else name
             for name, step in zip(names, steps, strict=True)
         ]
-    axis.set_yticks(range(len(steps) + 1), [*names, "logit"], fontsize=8)
+    axis.set_yticks(range(len(steps) + 1), [*names, "logit"], fontsize=7.5)
     axis.tick_params(axis="x", labelsize=7)
     axis.invert_yaxis()
     axis.axvline(0, color="black", linewidth=0.6, zorder=0)
@@ -189,16 +194,15 @@ def _waterfall(axis: Axes, parts: ClassParts) -> None:
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.set_xlabel(_coverage(parts), fontsize=7)
     if parts.missed:
-        axis.set_title(fill(plain(parts.missed), 62), fontsize=8, color=_AGAINST, weight="bold")
+        axis.set_title(fill(plain(parts.missed), 48), fontsize=7, color=_AGAINST, weight="bold")
 
 
 def _coverage(parts: ClassParts) -> str:
     """What the bars are, and how much of the whole is named."""
     what = "concepts" if parts.sums_directions else "directions"
-    note = "\n[n]: number of directions that are summed" if parts.sums_directions else ""
     share = f"{parts.covered:.0%} of all contributions, taken absolutely"
     missing = f",\nwhich together miss the logit by {parts.residual:+.2f}" if parts.missed else ""
-    return f"logit\nthe {len(parts.shown)} {what} named here: {share}{missing}{note}"
+    return f"logit\nthe {len(parts.shown)} {what} named here: {share}{missing}"
 
 
 def _bar(
