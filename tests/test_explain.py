@@ -98,6 +98,22 @@ def test_classes_are_chosen_by_name_or_number(trained: Run, images: list[Path], 
     assert all(len(row["strongest"]) <= 2 for row in rows)
 
 
+def test_more_than_three_classes_go_on_in_another_figure(
+    trained: Run, images: list[Path], tmp_path: Path
+) -> None:
+    other = tmp_path / "b" / images[0].name
+    other.parent.mkdir()
+    other.write_bytes(images[0].read_bytes())
+    outcome = explain(trained, tmp_path / "out", "--image", images[0], other, "--top", "4")
+    assert outcome.code == 0, outcome.err
+    stem, documents = images[0].stem, _document(tmp_path / "out")["images"]
+    expected = [[f"{name}.png", f"{name}-2.png"] for name in (stem, f"{stem}_2")]
+    assert [each["figures"] for each in documents] == expected
+    assert [each["figure"] for each in documents] == [names[0] for names in expected]
+    found = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert found == {name for names in expected for name in names}
+
+
 def test_another_basis_states_its_residual(
     trained: Run, images: list[Path], explained: Path, tmp_path: Path
 ) -> None:

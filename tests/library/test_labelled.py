@@ -63,6 +63,45 @@ def test_one_result_a_concept(labelled: ConceptDetector, plain: ConceptDetector,
     assert weighted == sorted(weighted, reverse=True)
 
 
+def test_segments_are_the_masks_of_detect_without_overlaps(
+    labelled: ConceptDetector, image: Image.Image
+) -> None:
+    images = [image, image.rotate(180), image.resize((31, 47))]
+    overlapping = 0
+    for found, segments in zip(labelled.detect(images, top=None), labelled.segment(images), strict=True):
+        masks = {one.direction: one.mask for one in found}
+        assert len(masks) > 1
+        assert set(segments.names) <= set(masks)
+        covered = torch.stack(list(masks.values()))
+        overlapping += int((covered.sum(0) > 1).sum())
+        assert torch.equal(segments.directions >= 0, covered.any(0))  # to the pixel
+        for number in segments.names:
+            assert bool(masks[number][segments.directions == number].all())
+        alone = covered.sum(0) == 1
+        for number, mask in masks.items():
+            assert bool((segments.directions[mask & alone] == number).all())
+    assert overlapping  # else nothing was to be decided
+
+
+def test_a_planted_concept_is_that_of_its_leader_in_both(plain: ConceptDetector, image: Image.Image) -> None:
+    # a detector of the same label fires everywhere and more strongly, but fits the concept badly
+    basis = InterpretableBasis(64)
+    basis.thresholds.data.fill_(1e3)
+    pixels = plain.features(image)[0].flatten(1)
+    good, bad = pixels.std(1).topk(2).indices.tolist()
+    basis.thresholds.data[good] = pixels[good].median()
+    basis.thresholds.data[bad] = pixels[bad].min() - 100
+    labels = [SKY._replace(iou=0.0)] * 64
+    labels[good], labels[bad] = ROAD, ROAD._replace(iou=0.1)
+    detector = ConceptDetector(plain.backbone, basis, labels)
+    (found,), (segments,) = detector.detect(image)[0], detector.segment(image)
+    assert (found.direction, found.name, segments.names) == (good, "road (object)", {good: "road (object)"})
+    assert torch.equal(segments.directions == good, found.mask)
+    assert 0.2 < float(found.mask.double().mean()) < 0.8
+    everything = detector.detect(image, per_concept=False)[0]
+    assert {one.direction: bool(one.mask.all()) for one in everything} == {good: False, bad: True}
+
+
 def test_results_are_limited(plain: ConceptDetector, image: Image.Image) -> None:
     everything = plain.detect(image, top=None)[0]
     scores = [found.score for found in everything]
@@ -92,6 +131,11 @@ def test_limits_must_make_sense(plain: ConceptDetector, image: Image.Image) -> N
         plain.detect(image, top=0)
     with pytest.raises(ConfigError, match="min_score: expected a number from 0 to 1, got 50"):
         plain.detect(image, min_score=50)
+    for share in (2.0, -0.1, float("nan")):
+        with pytest.raises(ConfigError, match="min_iou: expected a number from 0 to 1, got"):
+            plain.detect(image, share)
+        with pytest.raises(ConfigError, match="min_iou: expected a number from 0 to 1, got"):
+            plain.segment(image, share)
     with pytest.raises(ConfigError, match="count: expected at least 1"):
         plain.top_images(0, [image], count=0)
 

@@ -129,7 +129,7 @@ def _overlay(axis: Axes, image: Image.Image, part: Part, scale: float) -> None:
     heat = upsample(part.heat[None].float().cpu(), (height, width))[0].double().numpy()
     axis.imshow(_blend(0.55 + 0.45 * grey, heat / scale))
     name = plain(shorten(part.name, 30, placeholder="..."))
-    axis.set_title(f"{name}\n{part.value:+.2f}{_count(part)}\n{plain(part.detail)}".rstrip(), fontsize=7)
+    axis.set_title(f"{name}\n{_signed(part.value)}{_count(part)}\n{plain(part.detail)}".rstrip(), fontsize=7)
     axis.set_axis_off()
 
 
@@ -162,6 +162,11 @@ def _colour_bar(axis: Axes, scale: float, places: Sequence[int]) -> None:
 
 def _count(part: Part) -> str:
     return f", sum of {len(part.directions)} directions" if len(part.directions) > 1 else ""
+
+
+def _signed(value: float) -> str:
+    """The same in bars and maps; what is small keeps a digit."""
+    return f"{value:+.2f}" if abs(value) >= 5e-3 or value == 0 else f"{value:+.0e}"
 
 
 def _rgb(colour: str) -> NDArray[np.float64]:
@@ -210,6 +215,5 @@ def _bar(
 ) -> None:
     axis.barh(place, value, left=start, color=colour, height=0.7, alpha=0.45 if pale else 1.0)
     right = max(start, start + value) + 0.015 * span
-    text = f"{value:+.2f}" if abs(value) >= 5e-3 or value == 0 else f"{value:+.0e}"
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}  # the line at 0 may pass there
-    axis.text(right, place, text, va="center", ha="left", fontsize=7, bbox=behind)
+    axis.text(right, place, _signed(value), va="center", ha="left", fontsize=7, bbox=behind)
