@@ -137,11 +137,11 @@ def explanation_table(title: str, parts: ClassParts) -> Table:
         table.caption, table.caption_justify = Text(parts.missed, style="bold red"), "left"
     table.add_column("part")
     table.add_column("directions", justify="right")
-    table.add_column("IoU [95%]")
+    table.add_column("mean IoU [95%]" if parts.sums_directions else "IoU [95%]")
     table.add_column("adds to the logit", justify="right")
     steps = parts.steps()
     for place, (name, value, part, summed) in enumerate(steps, 1):
-        detail = part.detail.replace("IoU ", "") if part else ""
+        detail = part.detail.removeprefix("mean ").removeprefix("IoU ") if part else ""
         cells = escape(name), str(summed or ""), escape(detail), _signed(value)
         table.add_row(*cells, end_section=place == len(steps))
     table.add_row("logit", "", "", f"{parts.logit:+.4f}", style="bold")
