@@ -24,7 +24,12 @@ _NOTES = (
 _READINGS = (
     "*individual*: each detector for its own label. *linear-or*: a pixel is positive where any detector of "
     "the label fires. *supervised-thresholds*: each detector's threshold is fitted to its label on the train "
-    "split. Means are over detectors, or over labels for linear-or."
+    "split. Means are over detectors, or over labels for linear-or.\n\n*chance* is the mAP of scores drawn at "
+    "random: the mean share of the pixels that carry the detector's label, of the images in which its category "
+    "is annotated. It differs from basis to basis, as each is scored on the labels that its own detectors have. "
+    "So mAP ranks bases only where *chance* is alike: detectors that all find what covers half of the pixels "
+    "have a high one. It says how well a detector ranks the pixels of its own label, whatever its threshold; "
+    "it does not say how many concepts a basis finds: *labels* and S2 do."
 )
 
 
@@ -188,7 +193,7 @@ def _causes_part(
 def _rates_part(rates: Sequence[Mapping[str, Any]]) -> list[str]:
     if not rates:
         return []
-    cells = [[cell(v) if isinstance(v, str) else f"{v:.3f}" for v in row.values()] for row in rates]
+    cells = [[f"{v:.3f}" if isinstance(v, float) else cell(v) for v in row.values()] for row in rates]
     return ["## Pixels of the layer as a binary classification", table(list(rates[0]), cells), _READINGS]
 
 
