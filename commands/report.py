@@ -30,6 +30,7 @@ from uibe.report.document import (
     category_scores_document,
     comparison_section,
     detectors_document,
+    pairs_document,
     scores_document,
 )
 from uibe.report.examples import Examples
@@ -88,7 +89,7 @@ def report(
     folder, console = output_folder(out), Console(soft_wrap=True)
     store = open_data(checkpoint, data or DataOptions(), module.backbone).features
     with console.status("Scoring detectors"):
-        sets = detector_sets(module.basis.detectors(), store, protocol)
+        sets = detector_sets(module.basis.detectors(), store, protocol, as_often=True)
         results, iou = dissect_replicates(sets, store, replicates, seed, protocol.union)
     primary = next(iter(results))
     with console.status("Drawing detectors"):
@@ -99,6 +100,7 @@ def report(
             ckpt_path, checkpoint, store, protocol, {"replicates": str(replicates), "seed": str(seed)}
         ),
         "scores": scores_document(results, iou, protocol.quantile, isinstance(module, SupervisedModule)),
+        "pairs": pairs_document(results, iou),
         "categories": category_scores_document(results[primary], iou[primary]),
         "comparison": compared,
         "detectors": _detectors(results[primary], iou[primary], store, examples, pictures, classes),

@@ -45,7 +45,13 @@ def test_score_repeats_the_digits_of_training(trained: Run, scored: Path) -> Non
     last = trained.dissection["history"][-1]
     assert metrics["epoch"] == last["epoch"] == 1
     assert {name: metrics[name] for name in last["learned"]} == last["learned"]
-    assert metrics["others"] == {name: last[name] for name in ("quantile", "natural")}
+    assert list(metrics["others"]) == ["quantile", "natural", "natural_as_often"]
+    for name in ("quantile", "natural"):
+        assert metrics["others"][name] == last[name]
+    # what to compare the basis at its own thresholds with, which training does not
+    assert metrics["others"]["natural_as_often"]["firing_rate"] == pytest.approx(
+        metrics["firing_rate"], rel=0.01
+    )
 
 
 def test_metrics_say_what_was_evaluated(trained: Run, scored: Path) -> None:

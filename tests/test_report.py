@@ -48,7 +48,9 @@ def test_digits_are_those_of_the_score_command(trained: Run, made: Path, tmp_pat
     metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     found = content(made)
     scores = {each["name"]: each for each in found["scores"]}
-    assert list(scores) == ["learned", "quantile", "natural"]
+    assert list(scores) == ["learned", "quantile", "natural", "natural_as_often"]
+    rates = [scores[name]["firing_rate"] for name in ("learned", "natural_as_often")]
+    assert rates[1] == pytest.approx(rates[0], rel=0.01)
     for name, expected in {"learned": metrics, **metrics["others"]}.items():
         for key in ("S1", "S2", "interpretable", "unique"):
             assert scores[name]["scores"][key]["value"] == pytest.approx(expected[key], rel=1e-12)

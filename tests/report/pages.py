@@ -57,6 +57,7 @@ def document(number: int, names: Sequence[str] = (), sprites: Sequence[str] = ()
             }
             for name in ("learned", named[0])
         ],
+        "pairs": [{"set": "learned", "beside": named[0], "differences": scores}],
         "categories": [{"name": name, "detectors": number // 3, "scores": scores} for name in categories],
         "comparison": comparison_section(compare_document(named[0])),
         "detectors": [

@@ -76,6 +76,15 @@ def test_markdown_says_how_often_bases_fire_and_what_chance_reaches(scored: Comp
     assert line.endswith(f"| {counts} |")
 
 
+def test_binary_table_has_chance_beside_what_is_reached(scored: Comparison) -> None:
+    read = {name: readings(several) for name, several in scored.items()}
+    rate = {"basis": "pca", "reading": "individual", "labels": 18, "mAP": 0.495, "chance": 0.4634}
+    lines = comparison_markdown(read, "learned", {}, rates=[rate]).splitlines()
+    assert "| pca | individual | 18 | 0.495 | 0.463 |" in lines
+    assert "| basis | reading | labels | mAP | chance |" in lines
+    assert any(line.startswith("*chance* is the mAP of scores drawn at random") for line in lines)
+
+
 def test_matrix_lists_every_experiment(scored: Comparison) -> None:
     read = {name: readings(several) for name, several in scored.items()}
     document = {"differences": differences_document("learned", read), "rows": []}

@@ -26,17 +26,17 @@ class BinaryMeans(NamedTuple):
         mPrecision: as are the others, in [0, 1].
         mRecall: of the pixels that carry the concept.
         mAP: average precision; compare it with `chance`.
+        chance: the mAP of scores drawn at random, for the same labels: the mean prevalence.
         mF1: harmonic mean of precision and recall.
         mIoU: at the layer's resolution.
-        chance: the mAP of scores drawn at random, for the same labels: the mean prevalence.
     """
 
     mPrecision: float  # noqa: N815 - the published name
     mRecall: float  # noqa: N815
     mAP: float  # noqa: N815
+    chance: float
     mF1: float  # noqa: N815
     mIoU: float  # noqa: N815
-    chance: float
 
 
 class BinaryScores(NamedTuple):
@@ -70,7 +70,7 @@ class BinaryScores(NamedTuple):
 
     def means(self) -> BinaryMeans:
         """The means over all classifiers, those without positives included."""
-        means = (self.precision, self.recall, self.average_precision, self.f1, self.iou, self.prevalence())
+        means = (self.precision, self.recall, self.average_precision, self.prevalence(), self.f1, self.iou)
         return BinaryMeans(*(float(each.mean()) for each in means))
 
 
@@ -106,7 +106,7 @@ def binary_metrics(
         ...                        labelled_batches=lambda split: [(torch.tensor([[[[3.0, 2.0]]]]), [image])])
         >>> one = Detectors(torch.tensor([[1.0]]), torch.tensor([1.0]))
         >>> binary_metrics(one, torch.tensor([0]), data).means()
-        BinaryMeans(mPrecision=0.5, mRecall=1.0, mAP=1.0, mF1=0.6666666666666666, mIoU=0.5, chance=0.5)
+        BinaryMeans(mPrecision=0.5, mRecall=1.0, mAP=1.0, chance=0.5, mF1=0.6666666666666666, mIoU=0.5)
         >>> binary_metrics(one, torch.tensor([0]), data, "supervised-thresholds").thresholds.tolist()
         [2.5]
     """

@@ -24,12 +24,13 @@ _NOTES = (
 _READINGS = (
     "*individual*: each detector for its own label. *linear-or*: a pixel is positive where any detector of "
     "the label fires. *supervised-thresholds*: each detector's threshold is fitted to its label on the train "
-    "split. Means are over detectors, or over labels for linear-or.\n\n*chance* is the mAP of scores drawn at "
-    "random: the mean share of the pixels that carry the detector's label, of the images in which its category "
-    "is annotated. It differs from basis to basis, as each is scored on the labels that its own detectors have. "
-    "So mAP ranks bases only where *chance* is alike: detectors that all find what covers half of the pixels "
-    "have a high one. It says how well a detector ranks the pixels of its own label, whatever its threshold; "
-    "it does not say how many concepts a basis finds: *labels* and S2 do."
+    "split. Means are over detectors, or over labels for linear-or.\n\n"
+    "*chance* is the mAP of scores drawn at random: the mean share of the pixels that carry the detector's label, "
+    "in the images in which its category is annotated. It differs between bases, as each is scored on the labels "
+    "of its own detectors: where most of them are named after what covers half of the pixels, half is what chance "
+    "reaches, and a mAP near *chance* says that the ranking is hardly better than dice. So compare the gap between "
+    "the two, not mAP alone. mAP says how well detectors rank the pixels of their own labels, whatever the "
+    "thresholds; it does not say how many concepts a basis finds: *labels* and S2 do."
 )
 
 
