@@ -34,8 +34,8 @@ def score(
 
     Without options the evaluation is the one of training, and so are its digits; added is the natural basis
     firing as often as the learned one at its own thresholds, to compare those with.
-    `torchrun --nproc_per_node 3 evaluate.py score ...` divides the images among three processes, with the same
-    digits.
+    `torchrun --nproc_per_node 3 evaluate.py score ...` divides the images among three processes, with the
+    same digits.
 
     Args:
         ckpt_path: checkpoint that train.py wrote.

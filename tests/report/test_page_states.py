@@ -101,12 +101,12 @@ def test_rows_say_which_basis_and_which_thresholds(supervised: bool) -> None:
     titles = [each["title"] for each in made["scores"]]
     assert titles == [f"{basis}, own thresholds", f"{basis} at 2%", "natural at 2%", "natural at 6.4%"]
     page = render_page(made)
-    rows = [page.index(f'<th scope="row">{titles[place]}</th>') for place in (1, 2, 0, 3)]
+    rows = [page.index(f'<th scope="row" role="rowheader">{titles[place]}</th>') for place in (1, 2, 0, 3)]
     assert rows == sorted(rows)  # those that fire as often stand together, at the quantile first
     for each in made["scores"]:
-        assert f'<th scope="row">{each["title"]}</th>' in page
+        assert f'<th scope="row" role="rowheader">{each["title"]}</th>' in page
         assert f"<dt>{each['title']}</dt><dd>{each['meaning']}</dd>".replace("'", "&#39;") in page
-        assert f'<th scope="row">{each["name"]}</th>' not in page
+        assert f'<th scope="row" role="rowheader">{each["name"]}</th>' not in page
 
 
 def test_headline_compares_bases_that_fire_as_often() -> None:
@@ -128,9 +128,9 @@ def test_headline_compares_bases_that_fire_as_often() -> None:
     )
     assert first < second
     assert "<strong>0.75</strong>" in page[first:second]
-    assert '<span class="gap clear">+0.38' in page[first:second]
+    assert '<span class="gap clear">difference +0.38' in page[first:second]
     assert '<span class="beside">natural 2.25</span>' in page[second:]
-    assert '<span class="gap clear">-0.75' in page[second:]
+    assert '<span class="gap clear">difference -0.75' in page[second:]
     assert "detectors fire on 6.4% of the train pixels on average; each channel fires as often" in page
 
 

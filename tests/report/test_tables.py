@@ -59,6 +59,6 @@ def test_scores_have_a_row_for_all_and_one_for_each_category() -> None:
         ["learned at 0.5%", "all", "0.5%", "2.00", "1.50", "9", "8"],
         ["natural at 0.5%", "all", "0.4%", "1.00", "1.00", "7", "6"],
         ["learned, own thresholds", "all", "6.4%", "3.00", "2.00", "30", "20"],
-        ["learned, own thresholds", "object", "", "1.00", "0.50", "10", "5"],
+        ["", "object", "", "1.00", "0.50", "10", "5"],
         ["natural at 6.4%", "all", "6.4%", "2.50", "1.00", "8", "7"],
     ]

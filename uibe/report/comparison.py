@@ -22,15 +22,16 @@ _NOTES = (
     f"- Customary cut of interpretable detectors: IoU > {INTERPRETABLE_IOU}.",
 )
 _READINGS = (
-    "*individual*: each detector for its own label. *linear-or*: a pixel is positive where any detector of "
-    "the label fires. *supervised-thresholds*: each detector's threshold is fitted to its label on the train "
-    "split. Means are over detectors, or over labels for linear-or.\n\n"
-    "*chance* is the mAP of scores drawn at random: the mean share of the pixels that carry the detector's label, "
-    "in the images in which its category is annotated. It differs between bases, as each is scored on the labels "
-    "of its own detectors: where most of them are named after what covers half of the pixels, half is what chance "
-    "reaches, and a mAP near *chance* says that the ranking is hardly better than dice. So compare the gap between "
-    "the two, not mAP alone. mAP says how well detectors rank the pixels of their own labels, whatever the "
-    "thresholds; it does not say how many concepts a basis finds: *labels* and S2 do."
+    "*individual*: each detector for its own label. *linear-or*: a pixel is positive where any detector "
+    "of the label fires. *supervised-thresholds*: each detector's threshold is fitted to its label on "
+    "the train split. Means are over detectors, or over labels for linear-or.\n\n"
+    "*chance* is the mAP of scores drawn at random: the mean share of the pixels that carry the "
+    "detector's label, in the images in which its category is annotated. It differs between bases, as "
+    "each is scored on the labels of its own detectors: where most of them are named after what covers "
+    "half of the pixels, half is what chance reaches, and a mAP near *chance* says that the ranking is "
+    "hardly better than dice. So compare the gap between the two, not mAP alone. mAP says how well "
+    "detectors rank the pixels of their own labels, whatever the thresholds; it does not say how many "
+    "concepts a basis finds: *labels* and S2 do."
 )
 
 

@@ -67,8 +67,12 @@ def score_table(
     for basis in sorted(scores, key=lambda name: _ORDER.get(name, 0)):
         values, title = scores[basis], set_title(basis, quantile, supervised, own_rate).name
         rate = share_text(values["firing_rate"]) if "firing_rate" in values else ""
-        for category, row in {"all": values, **values["categories"]}.items():
-            cells = [rate if category == "all" else "", *(format(row[name], spec) for name, spec in _COLUMNS)]
-            table.add_row(escape(title), escape(category), *cells, end_section=False)
+        table.add_row(escape(title), "all", rate, *_cells(values))
+        for category, row in values["categories"].items():
+            table.add_row("", escape(category), "", *_cells(row))
         table.add_section()
     return table
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    return [format(row[name], spec) for name, spec in _COLUMNS]
