@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from commands.data import DataOptions, device_of, fingerprints, open_data
+from commands.data import DataOptions, device_of, fingerprints, learned_on, open_data
 from commands.processes import alone
 from commands.score import protocol_of
 from lightning_modules import BasisModule, SupervisedModule
@@ -24,6 +24,7 @@ from uibe.functional.explanation import class_influence, is_affine
 from uibe.library.explaining import coordinates_of
 from uibe.metrics.dissection import Dissection, dissect_replicates
 from uibe.metrics.protocol import EvaluationProtocol, detector_sets
+from uibe.report.card import commands
 from uibe.report.distinct import distinct_images
 from uibe.report.document import (
     affected_classes,
@@ -97,7 +98,7 @@ def report(
     classes = _classes(module, store, class_images, console)
     document = {
         "about": _about(
-            ckpt_path, checkpoint, store, protocol, {"replicates": str(replicates), "seed": str(seed)}
+            ckpt_path, out, checkpoint, store, protocol, {"replicates": str(replicates), "seed": str(seed)}
         ),
         "scores": scores_document(results, iou, protocol.quantile, isinstance(module, SupervisedModule)),
         "pairs": pairs_document(results, iou),
@@ -138,6 +139,7 @@ def _comparison(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 def _about(
     ckpt_path: str,
+    out: str,
     checkpoint: dict[str, Any],
     store: FeatureStore,
     protocol: EvaluationProtocol,
@@ -149,6 +151,8 @@ def _about(
         "epoch": str(checkpoint["epoch"]),
         "backbone": options["backbone"],
         "layer": options["layer"],
+        **store.facts(),
+        "learned on": learned_on(checkpoint),
         "quantile": f"{protocol.quantile:g}",
         "union": protocol.union,
         **bootstrap,
@@ -167,6 +171,7 @@ def _about(
         "train_images": store.num_images("train"),
         "val_images": store.num_images("val"),
         "facts": facts,
+        "commands": commands(ckpt_path, str(Path(out).parent)),
     }
 
 

@@ -44,6 +44,7 @@ def document(number: int, names: Sequence[str] = (), sprites: Sequence[str] = ()
             "train_images": 1234,
             "val_images": 567,
             "facts": {"checkpoint": named[0], "epoch": "3"},
+            "commands": [f"python evaluate.py score --ckpt_path {named[0]}"],
         },
         "scores": [
             {
