@@ -49,9 +49,8 @@ def test_score_repeats_the_digits_of_training(trained: Run, scored: Path) -> Non
     for name in ("quantile", "natural"):
         assert metrics["others"][name] == last[name]
     # what to compare the basis at its own thresholds with, which training does not
-    assert metrics["others"]["natural_as_often"]["firing_rate"] == pytest.approx(
-        metrics["firing_rate"], rel=0.01
-    )
+    rate = metrics["others"]["natural_as_often"]["firing_rate"]
+    assert 0.95 * metrics["firing_rate"] < rate <= metrics["firing_rate"]
 
 
 def test_metrics_say_what_was_evaluated(trained: Run, scored: Path) -> None:

@@ -62,7 +62,7 @@ def test_digits_are_those_of_the_score_command(trained: Run, made: Path, tmp_pat
     scores = {each["name"]: each for each in found["scores"]}
     assert list(scores) == ["learned", "quantile", "natural", "natural_as_often"]
     rates = [scores[name]["firing_rate"] for name in ("learned", "natural_as_often")]
-    assert rates[1] == pytest.approx(rates[0], rel=0.01)
+    assert 0.95 * rates[0] < rates[1] <= rates[0]  # tied pixels stay below a threshold together
     for name, expected in {"learned": metrics, **metrics["others"]}.items():
         for key in ("S1", "S2", "interpretable", "unique"):
             assert scores[name]["scores"][key]["value"] == pytest.approx(expected[key], rel=1e-12)
