@@ -20,6 +20,7 @@ from uibe.report.comparison_figures import (
     save_figure,
 )
 from uibe.report.matrix import matrix_markdown
+from uibe.report.titles import share_text
 
 BASES = {
     "learned": Basis(
@@ -73,7 +74,7 @@ def test_markdown_says_how_often_bases_fire_and_what_chance_reaches(scored: Comp
     counts = f"{int(above.interpretable[0])} ({int(above.unique[0])})"
     assert "own: IoU > 0.125" in text or "(own thresholds): IoU > 0.125" in text
     [line] = [line for line in text.splitlines() if line.startswith("| learned |") and "%" in line]
-    assert f"| {100 * own.firing_rate:.1f}% |" in line
+    assert f"| {share_text(own.firing_rate)} |" in line
     assert line.endswith(f"| {counts} |")
 
 

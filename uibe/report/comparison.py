@@ -7,13 +7,15 @@ from uibe.functional.intervals import Interval, ScoreSamples, interval
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.metrics.comparison import Basis, Comparison, Readings, differences
 from uibe.report.markdown import cell, code, ranged, signed, table
+from uibe.report.titles import OWN, share_text
 
 __all__ = ["comparison_markdown", "comparison_rows", "differences_document"]
 
 _SHOWN = ("S1", "S2")
 _NOTES = (
-    "- *area*: mean over the logarithm of the firing rate, at NetDissect's quantile thresholds. *own "
-    "thresholds*: those that UIBE's objective learned for the basis; bases then fire at different rates.",
+    "- *area*: mean over the logarithm of the firing rate, at NetDissect's quantile thresholds. *at 0.5%*: each "
+    "detector fires on that share of the train pixels. *own thresholds*: those that UIBE's objective learned "
+    "for the basis; bases then fire at different rates, and scores grow with the rate.",
     "- Intervals are basic bootstrap intervals. S2 sums maxima, and a maximum over noise is too large: in "
     "the data, and again in every replicate. The interval is moved back by as much and can lie below the "
     "estimate; *corrected* is the estimate moved back too. Compare bases by the paired differences.",
@@ -152,7 +154,7 @@ def _counts_part(
     body = [
         [
             cell(name),
-            f"{100 * firing[name]:.1f}%" if name in firing else "",
+            share_text(firing[name]) if name in firing else "",
             *(_count_cell(at.get((name, reading))) for reading in read),
         ]
         for name in names
@@ -176,7 +178,7 @@ def _causes_part(
 ) -> list[str]:
     if not causes:
         return []
-    there = "its own firing rate" if rate is None else f"{100 * rate:.1f}% of the pixels"
+    there = "its own firing rate" if rate is None else f"{share_text(rate)} of the pixels"
     names = {
         "thresholds": f"thresholds: the natural basis fires on {there}",
         "directions": "directions: the learned basis, firing as often",
@@ -187,7 +189,7 @@ def _causes_part(
         for cause, values in causes.items()
     ]
     return [
-        f"## From the natural basis, firing on {100 * share:g}%, to the learned one at its own thresholds",
+        f"## From the natural basis, firing on {share_text(share)}, to the learned one at its own thresholds",
         table(["step", *_SHOWN], body),
     ]
 
@@ -209,7 +211,8 @@ def _columns(samples: ScoreSamples) -> dict[str, float]:
 
 
 def _title(reading: str) -> str:
-    return {"area": "(area)", "own": "(own thresholds)"}.get(reading, f"at {reading}")
+    named = {"area": "(area)", "own": f"({OWN})"}
+    return named[reading] if reading in named else f"at {share_text(float(reading))}"
 
 
 def _cell(readings: Readings, reading: str, score: str) -> str:
