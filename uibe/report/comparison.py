@@ -13,9 +13,10 @@ __all__ = ["comparison_markdown", "comparison_rows", "differences_document"]
 
 _SHOWN = ("S1", "S2")
 _NOTES = (
-    "- *area*: mean over the logarithm of the firing rate, at NetDissect's quantile thresholds. *at 0.5%*: each "
-    "detector fires on that share of the train pixels. *own thresholds*: those that UIBE's objective learned "
-    "for the basis; bases then fire at different rates, and scores grow with the rate.",
+    "- *area*: mean over the logarithm of the firing rate, at NetDissect's quantile thresholds. *at "
+    "0.5%*: each detector fires on that share of the train pixels. *own thresholds*: those that UIBE's "
+    "objective learned for the basis; bases then fire at different rates, and scores grow with the "
+    "rate.",
     "- Intervals are basic bootstrap intervals. S2 sums maxima, and a maximum over noise is too large: in "
     "the data, and again in every replicate. The interval is moved back by as much and can lie below the "
     "estimate; *corrected* is the estimate moved back too. Compare bases by the paired differences.",
