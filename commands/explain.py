@@ -8,7 +8,6 @@ from statistics import median
 from typing import Any, Literal, NamedTuple
 
 import torch
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
@@ -31,7 +30,7 @@ from uibe.modules.backbone import Backbone
 from uibe.peers.store import load_detectors
 from uibe.report.comparison_figures import save_figure
 from uibe.report.explanation import ClassParts, concepts_line, explanation_table, parts_document
-from uibe.report.explanation_figures import explanation_figure, residual_figure
+from uibe.report.explanation_figures import CLASSES, page_name, residual_figure, save_explanation
 from uibe.report.explanation_residual import EXACT
 from uibe.report.files import output_folder, write_json
 
@@ -44,8 +43,6 @@ _NO_FIGURE = (
 
 
 _OWN = "learned basis"
-_CLASSES = 3
-"""In one figure; more go on in the next, so that none becomes a wall."""
 
 
 class _Basis(NamedTuple):
@@ -109,7 +106,7 @@ def explain(
     if datamodule is not None:
         with console.status("Labelling directions"):
             used = used._replace(labelled=labels_for(raw, datamodule, replicates))
-    names = _stems(list(dict.fromkeys(image)), -(-len(classes or range(top)) // _CLASSES))
+    names = _stems(list(dict.fromkeys(image)), -(-len(classes or range(top)) // CLASSES))
     documents: list[dict[str, Any]] = []
     left: dict[str, list[float]] = defaultdict(list)
     bar: dict[str, Any] = {"console": console, "transient": True, "disable": not console.is_terminal}
@@ -122,21 +119,26 @@ def explain(
             for name, shares in _shares(detector, used, features, own, each).items():
                 left[name] += shares
         parts, rows = _split(file, each, used.labelled, (concepts, by), console)
-        figures = _draw(picture, parts, f"{Path(file).name}, basis: {used.name}", folder, names[file])
+        title = f"{Path(file).name}, basis: {used.name}"
+        figures = save_explanation(picture, parts, title, folder, names[file])
         documents.append({"image": file, "figure": figures[0], "figures": figures, "classes": rows})
     if left and median(left[_OWN]) < EXACT:
         save_figure(residual_figure(left), folder, "why_orthonormal")
     elif left:
         console.print(_NO_FIGURE.format(layer=detector.backbone.layer), markup=False)
-    unread = [{"image": file, "reason": str(error)} for file, error in failed.items()]
-    content = {**_about(ckpt_path, checkpoint, used), "images": documents, "failed": unread}
-    write_json(folder / "explanation.json", content)
+    _finish(folder, {**_about(ckpt_path, checkpoint, used), "images": documents}, failed)
     console.print(f"written  {folder}", markup=False)
     if failed:
         reasons = "; ".join(map(str, failed.values()))
         raise DataError(
             f"{reasons}; the other {len(documents)} of {len(names)} images are explained in {folder}"
         )
+
+
+def _finish(folder: Path, content: dict[str, Any], failed: dict[str, DataError]) -> None:
+    """Write all numbers, and which images could not be read."""
+    unread = [{"image": file, "reason": str(error)} for file, error in failed.items()]
+    write_json(folder / "explanation.json", {**content, "failed": unread})
 
 
 def _check_classes(backbone: Backbone, classes: Sequence[str | float] | None) -> None:
@@ -146,21 +148,6 @@ def _check_classes(backbone: Backbone, classes: Sequence[str | float] | None) ->
     else:
         names = [each for each in classes or [] if isinstance(each, str) and not each.isdigit()]
         class_numbers(backbone, names, 0)
-
-
-def _draw(
-    picture: Image.Image, parts: Sequence[ClassParts], title: str, folder: Path, name: str
-) -> list[str]:
-    """Write an image's figures, of a few classes each; their names."""
-    found = []
-    for page, at in enumerate(range(0, len(parts), _CLASSES), 1):
-        save_figure(explanation_figure(picture, parts[at : at + _CLASSES], title), folder, _page(name, page))
-        found.append(f"{_page(name, page)}.png")
-    return found
-
-
-def _page(name: str, number: int) -> str:
-    return name if number == 1 else f"{name}-{number}"
 
 
 def _split(
@@ -257,7 +244,7 @@ def _stems(files: Sequence[str], pages: int = 1) -> dict[str, str]:
 
 def _folded(name: str, pages: int) -> list[str]:
     """A figure's pages as file systems see them that take upper for lower case."""
-    return [_page(name, number).casefold() for number in range(1, pages + 1)]
+    return [page_name(name, number).casefold() for number in range(1, pages + 1)]
 
 
 def _about(ckpt_path: str, checkpoint: dict[str, Any], used: _Basis) -> dict[str, Any]:

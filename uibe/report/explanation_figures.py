@@ -1,6 +1,7 @@
 """Figures of explained predictions: blue speaks for a class, vermillion against it (Okabe and Ito)."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from textwrap import fill, shorten
 
 import numpy as np
@@ -10,11 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from uibe.functional.bilinear import upsample
+from uibe.report.comparison_figures import save_figure
 from uibe.report.explanation import ClassParts, Part
 from uibe.report.explanation_residual import EXACT
 from uibe.report.figures import plain
 
-__all__ = ["explanation_figure", "residual_figure"]
+__all__ = ["CLASSES", "explanation_figure", "page_name", "residual_figure", "save_explanation"]
+
+CLASSES = 3
+"""In one figure; more go on in the next, so that none becomes a wall."""
 
 _FOR, _AGAINST, _NEUTRAL = "#0072B2", "#D55E00", "#8A8A8A"
 _SIZE = 288
@@ -35,6 +40,39 @@ _FADING = 0.6
 """Power from a value to its colour's strength: below 1, so that weak maps can be told from none."""
 _ROBUST = 0.98
 """Share of the maps' places within the colour scale: a few peaks would make all else faint."""
+
+
+def page_name(name: str, number: int) -> str:
+    """Name of an image's figure, the first being number 1.
+
+    Example:
+        >>> page_name("cat", 1), page_name("cat", 2)
+        ('cat', 'cat-2')
+    """
+    return name if number == 1 else f"{name}-{number}"
+
+
+def save_explanation(
+    image: Image.Image, classes: Sequence[ClassParts], title: str, folder: Path, name: str
+) -> list[str]:
+    """Write figures of three classes each, as PNG and SVG; the names of the PNG files.
+
+    Args:
+        image: RGB.
+        classes: at least one.
+        title: of each figure.
+        folder: there already.
+        name: see `page_name`.
+
+    Raises:
+        DataError: if they cannot be written.
+    """
+    found = []
+    for number, at in enumerate(range(0, len(classes), CLASSES), 1):
+        figure = explanation_figure(image, classes[at : at + CLASSES], title)
+        save_figure(figure, folder, page_name(name, number))
+        found.append(f"{page_name(name, number)}.png")
+    return found
 
 
 def explanation_figure(image: Image.Image, classes: Sequence[ClassParts], title: str) -> Figure:
