@@ -38,12 +38,15 @@ class DataOptions:
         cache_dir: folder of the feature caches.
         batch_size: images a batch.
         num_workers: processes that read images and labels.
+        group_by: regular expression that finds the group of each image in its path, see the data modules; an
+            empty one takes each image by itself.
     """
 
     root: str | None = None
     cache_dir: str | None = None
     batch_size: int | None = None
     num_workers: int | None = None
+    group_by: str | None = None
 
 
 def device_of(name: str) -> torch.device:
