@@ -20,7 +20,7 @@ from uibe.data.shards import is_sharded
 from uibe.errors import ConfigError
 from uibe.modules.backbone import Backbone
 
-__all__ = ["DataOptions", "device_of", "fingerprints", "open_data"]
+__all__ = ["DataOptions", "device_of", "fingerprints", "groups_document", "open_data"]
 
 DATA_MODULES: dict[str, type[FeatureDataModule]] = {
     cls.__name__: cls
@@ -86,6 +86,11 @@ def open_data(checkpoint: dict[str, Any], overrides: DataOptions, backbone: Back
     datamodule.prepare_data()
     datamodule.open(backbone)
     return datamodule
+
+
+def groups_document(store: FeatureStore) -> dict[str, Any] | None:
+    """How the bootstrap draws validation images, plain types only; None for each by itself."""
+    return None if store.grouping is None else store.grouping._asdict()
 
 
 def fingerprints(store: FeatureStore) -> dict[str, str]:

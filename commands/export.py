@@ -58,6 +58,7 @@ def export(
     datamodule, reason = open_labelled(checkpoint, data or DataOptions(), detector.backbone)
     if datamodule is not None:
         detector.labels = labels_for(detector.detectors, datamodule, replicates)
+        detector.grouping = datamodule.features.grouping
     _say(console, detector, detector.save(folder), reason)
 
 

@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from uibe.functional.groups import Grouping
 from uibe.library.labels import Label
+from uibe.report.drawn import drawn_note
 from uibe.report.markdown import cell, code, table
 
 __all__ = ["model_card"]
@@ -21,12 +23,15 @@ print(detector.explain(image)[0].summary())
 ```"""
 
 
-def model_card(config: Mapping[str, Any], labels: Sequence[Label] | None) -> str:
+def model_card(
+    config: Mapping[str, Any], labels: Sequence[Label] | None, grouping: Grouping | None = None
+) -> str:
     """The text of `README.md`.
 
     Args:
         config: as in `config.json`.
         labels: of the detectors, if known.
+        grouping: how images were drawn for the labels' intervals.
 
     Example:
         >>> config = {"backbone": "timm:a", "weights": None, "layer": "b", "num_directions": 2}
@@ -34,7 +39,7 @@ def model_card(config: Mapping[str, Any], labels: Sequence[Label] | None) -> str
         >>> model_card(config, None).splitlines()[:2]
         ['---', 'library_name: uibe']
     """
-    return "\n\n".join([_front(config), *_about(config), *_scores(labels), "## Use", _USE]) + "\n"
+    return "\n\n".join([_front(config), *_about(config), *_scores(labels, grouping), "## Use", _USE]) + "\n"
 
 
 def _front(config: Mapping[str, Any]) -> str:
@@ -66,7 +71,7 @@ def _about(config: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _scores(labels: Sequence[Label] | None) -> list[str]:
+def _scores(labels: Sequence[Label] | None, grouping: Grouping | None) -> list[str]:
     if labels is None:
         return ["The detectors have no labels: they were not compared with labelled images."]
     best = sorted(enumerate(labels), key=lambda each: -each[1].iou)[:_SHOWN]
@@ -83,7 +88,7 @@ def _scores(labels: Sequence[Label] | None) -> list[str]:
     head = f"S1, the sum of the IoU of all {len(labels)} detectors on validation images, is {total:.2f}."
     return [
         "## Evaluation",
-        f"{head} The {len(rows)} best, with 95% bootstrap intervals that take images as independent; the "
-        "others are in `detectors.json`:",
+        f"{head} The {len(rows)} best, with 95% bootstrap intervals; the others are in `detectors.json`:",
         table(["direction", "label", "category", "IoU"], rows),
+        drawn_note(grouping),
     ]
