@@ -88,7 +88,7 @@ def test_texts_say_how_images_are_drawn(
         "drawn in 10 groups by `group_by` `(.)\\.jpg$`, 8 of them single; they count as 9 of one size."
         in told
     )
-    assert "From fewer than 20 groups, intervals are still too narrow." in told
+    assert "From fewer than 20 groups intervals are rough, and most are still too narrow." in told
     if command == "compare":
         assert "95% bootstrap intervals over groups of images" in told
         assert "drawn in 10 groups" in outcome.out

@@ -31,7 +31,7 @@ def drawn_note(grouping: Grouping | None, quote: Callable[[str], str] = literal)
     count = int(grouping.effective)
     alike = f"; they count as {count:,} of one size" if count < grouping.groups else ""
     few = (
-        f" From fewer than {FEW_GROUPS} groups, intervals are still too narrow."
+        f" From fewer than {FEW_GROUPS} groups intervals are rough, and most are still too narrow."
         if grouping.effective < FEW_GROUPS
         else ""
     )
