@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from commands.bases import BASES, Fitting, named_bases
-from commands.data import DataOptions, device_of
+from commands.data import DataOptions, device_of, groups_document
 from commands.labelling import labels_for, open_labelled
 from commands.processes import alone
 from commands.splitting import concept_sums, parts_by_concept, parts_by_direction
@@ -116,7 +116,7 @@ def explain(
         save_figure(explanation_figure(picture, parts, title), folder, name)
         documents.append({"image": file, "figure": f"{name}.png", "classes": rows})
     failed = [{"image": file, "reason": str(error)} for file, error in found.failed.items()]
-    content = {**_about(ckpt_path, checkpoint, used), "images": documents, "failed": failed}
+    content = {**_about(ckpt_path, checkpoint, used, datamodule), "images": documents, "failed": failed}
     write_json(folder / "explanation.json", content)
     console.print(f"written  {folder}", markup=False)
     if failed:
@@ -237,7 +237,9 @@ def _stems(files: Sequence[str]) -> list[str]:
     return found
 
 
-def _about(ckpt_path: str, checkpoint: dict[str, Any], used: _Basis) -> dict[str, Any]:
+def _about(
+    ckpt_path: str, checkpoint: dict[str, Any], used: _Basis, datamodule: FeatureDataModule | None
+) -> dict[str, Any]:
     options = hyper_parameters(checkpoint)
     labels = used.labels or ()
     return {
@@ -245,5 +247,6 @@ def _about(ckpt_path: str, checkpoint: dict[str, Any], used: _Basis) -> dict[str
         "backbone": options["backbone"],
         "layer": options["layer"],
         "basis": used.name,
+        "groups": None if datamodule is None else groups_document(datamodule.features),
         "directions": [{"direction": number, **label._asdict()} for number, label in enumerate(labels)],
     }
