@@ -7,12 +7,13 @@ from typing import Any, Literal
 from rich.console import Console
 
 from commands.bases import Fitting, named_bases
-from commands.data import DataOptions, device_of, fingerprints, open_data
+from commands.data import DataOptions, device_of, fingerprints, groups_document, open_data
 from commands.processes import alone
 from lightning_modules.checkpoint import hyper_parameters, module_from, read_checkpoint
 from uibe.data.features import FeatureStore
 from uibe.errors import ConfigError, MismatchError
 from uibe.functional.detectors import Detectors
+from uibe.functional.groups import Grouping
 from uibe.metrics.binary import READINGS, binary_metrics
 from uibe.metrics.comparison import (
     SHARES,
@@ -104,10 +105,11 @@ def compare(
         "union": union,
         "backbone": hyper_parameters(first)["backbone"],
         "layer": hyper_parameters(first)["layer"],
+        "groups": groups_document(store),
         "fingerprints": {"weights": module.backbone.weights_sha256, **fingerprints(store)},
     }
     rates = _binary(scored, found, store) if binary else []
-    console.print(_write(folder, scored, found, rates, options), markup=False)
+    console.print(_write(folder, scored, found, rates, options, store.grouping), markup=False)
     console.print(f"written  {folder}", markup=False)
 
 
@@ -153,6 +155,7 @@ def _write(
     bases: dict[str, Basis],
     rates: list[dict[str, Any]],
     options: dict[str, Any],
+    grouping: Grouping | None,
 ) -> str:
     """All files; the Markdown is returned."""
     reference = next(iter(scored))
@@ -162,7 +165,9 @@ def _write(
     learned = any(each.share is None for each in scored[reference])
     causes = gain_by_cause(scored[reference], scored["natural"]) if learned and "natural" in scored else None
     rows = comparison_rows(scored, bases, cuts)
-    markdown = _heading(options) + comparison_markdown(read, reference, _notes(bases), causes, rates, rows)
+    markdown = _heading(options) + comparison_markdown(
+        read, reference, _notes(bases), causes, rates, rows, grouping=grouping
+    )
     write_csv(folder / "compare.csv", rows)
     write_json(
         folder / "compare.json",

@@ -21,7 +21,7 @@ from uibe.data.shards import is_sharded
 from uibe.errors import ConfigError
 from uibe.modules.backbone import Backbone
 
-__all__ = ["DataOptions", "device_of", "fingerprints", "learned_on", "open_data"]
+__all__ = ["DataOptions", "device_of", "fingerprints", "groups_document", "learned_on", "open_data"]
 
 DATA_MODULES: dict[str, type[FeatureDataModule]] = {
     cls.__name__: cls
@@ -39,12 +39,15 @@ class DataOptions:
         cache_dir: folder of the feature caches.
         batch_size: images a batch.
         num_workers: processes that read images and labels.
+        group_by: regular expression that finds the group of each image in its path, see the data modules; an
+            empty one takes each image by itself.
     """
 
     root: str | None = None
     cache_dir: str | None = None
     batch_size: int | None = None
     num_workers: int | None = None
+    group_by: str | None = None
 
 
 def device_of(name: str) -> torch.device:
@@ -91,6 +94,11 @@ def learned_on(checkpoint: dict[str, Any]) -> str:
     root = hyper_parameters(checkpoint, "datamodule_hyper_parameters").get("root")
     module = str(checkpoint["uibe"]["datamodule"])
     return f"{root_name(root)} ({module})" if isinstance(root, str) and root else module
+
+
+def groups_document(store: FeatureStore) -> dict[str, Any] | None:
+    """How the bootstrap draws validation images, plain types only; None for each by itself."""
+    return None if store.grouping is None else store.grouping._asdict()
 
 
 def fingerprints(store: FeatureStore) -> dict[str, str]:

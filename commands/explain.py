@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from commands.bases import BASES, Fitting, named_bases
-from commands.data import DataOptions, device_of
+from commands.data import DataOptions, device_of, groups_document
 from commands.labelling import Labelled, labels_for, open_labelled
 from commands.processes import alone
 from commands.splitting import concept_sums, parts_by_concept, parts_by_direction
@@ -126,7 +126,7 @@ def explain(
         save_figure(residual_figure(left), folder, "why_orthonormal")
     elif left:
         console.print(_NO_FIGURE.format(layer=detector.backbone.layer), markup=False)
-    _finish(folder, {**_about(ckpt_path, checkpoint, used), "images": documents}, failed)
+    _finish(folder, {**_about(ckpt_path, checkpoint, used, datamodule), "images": documents}, failed)
     console.print(f"written  {folder}", markup=False)
     if failed:
         reasons = "; ".join(map(str, failed.values()))
@@ -247,7 +247,9 @@ def _folded(name: str, pages: int) -> list[str]:
     return [page_name(name, number).casefold() for number in range(1, pages + 1)]
 
 
-def _about(ckpt_path: str, checkpoint: dict[str, Any], used: _Basis) -> dict[str, Any]:
+def _about(
+    ckpt_path: str, checkpoint: dict[str, Any], used: _Basis, datamodule: FeatureDataModule | None
+) -> dict[str, Any]:
     options = hyper_parameters(checkpoint)
     labels = used.labelled.labels if used.labelled else ()
     return {
@@ -255,5 +257,6 @@ def _about(ckpt_path: str, checkpoint: dict[str, Any], used: _Basis) -> dict[str
         "backbone": options["backbone"],
         "layer": options["layer"],
         "basis": used.name,
+        "groups": None if datamodule is None else groups_document(datamodule.features),
         "directions": [{"direction": number, **label._asdict()} for number, label in enumerate(labels)],
     }

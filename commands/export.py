@@ -61,10 +61,11 @@ def export(
     about = {"learned on": learned_on(checkpoint)}
     if datamodule is not None:
         detector.labels = labels_for(detector.detectors, datamodule, replicates).labels
+        detector.grouping = datamodule.features.grouping
         about.update(datamodule.features.facts())
     # names of files, not where they lie: the folder is made to be shared
     made = [f"python evaluate.py export --ckpt_path {quote(Path(ckpt_path).name)} --out {quote(folder.name)}"]
-    write_folder(folder, detector.backbone, detector.basis, detector.labels, about, made)
+    write_folder(folder, detector.backbone, detector.basis, detector.labels, about, made, detector.grouping)
     _say(console, detector, folder, reason)
 
 

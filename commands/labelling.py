@@ -36,13 +36,13 @@ def open_labelled(
     Data that was asked for must be there; without it, most of what a command does can still be done.
 
     Raises:
-        ConfigError: if `data.root` was given and has no labels.
-        DataError: if `data.root` was given and cannot be read.
+        ConfigError: if `data.root` was given and has no labels, or `data.group_by` is no regular expression.
+        DataError: if `data.root` was given and cannot be read, or `data.group_by` and matches nothing.
     """
     try:
         return open_data(checkpoint, data, backbone), ""
     except (ConfigError, DataError) as error:
-        if data.root is not None:
+        if data.root is not None or data.group_by is not None:
             raise
         return None, str(error)
 

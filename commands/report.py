@@ -11,14 +11,21 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from commands.data import DataOptions, device_of, fingerprints, learned_on, open_data
+from commands.data import (
+    DataOptions,
+    device_of,
+    fingerprints,
+    groups_document,
+    learned_on,
+    open_data,
+)
 from commands.processes import alone
 from commands.score import protocol_of
 from lightning_modules import BasisModule, SupervisedModule
 from lightning_modules.checkpoint import hyper_parameters, module_from, read_checkpoint
 from uibe.data.broden import BrodenDataset
 from uibe.data.features import FeatureStore
-from uibe.errors import ConfigError, DataError, MismatchError
+from uibe.errors import ConfigError, DataError, MismatchError, printable
 from uibe.functional.detectors import Detectors
 from uibe.functional.explanation import class_influence, is_affine
 from uibe.library.explaining import coordinates_of
@@ -34,6 +41,7 @@ from uibe.report.document import (
     pairs_document,
     scores_document,
 )
+from uibe.report.drawn import drawn_note
 from uibe.report.examples import Examples
 from uibe.report.files import output_folder, write_json, write_text
 from uibe.report.page import render_page
@@ -156,6 +164,7 @@ def _about(
         "quantile": f"{protocol.quantile:g}",
         "union": protocol.union,
         **bootstrap,
+        **({} if store.group_by is None else {"group_by": printable(store.group_by)}),
         **{
             f"sha256 of {name}": digest
             for name, digest in {
@@ -170,6 +179,8 @@ def _about(
         "quantile": protocol.quantile,
         "train_images": store.num_images("train"),
         "val_images": store.num_images("val"),
+        "groups": groups_document(store),
+        "drawn": drawn_note(store.grouping, str),
         "facts": facts,
         "commands": commands(ckpt_path, str(Path(out).parent)),
     }

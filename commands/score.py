@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from commands.data import DataOptions, fingerprints, open_data
+from commands.data import DataOptions, fingerprints, groups_document, open_data
 from commands.processes import together
 from lightning_modules import SupervisedModule
 from lightning_modules.checkpoint import module_from, read_checkpoint
@@ -59,6 +59,7 @@ def score(
                 "epoch": checkpoint["epoch"],
                 "backbone": module.hparams.backbone,
                 "layer": module.hparams.layer,
+                "groups": groups_document(store),
                 "fingerprints": {"weights": module.backbone.weights_sha256, **fingerprints(store)},
             }
             _write(folder, results, protocol, store.concepts.names, about)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from datamodules.features import FeatureDataModule
 from uibe.data.broden import BrodenDataset, image_fingerprint, verify
+from uibe.data.groups import check_group_by
 from uibe.data.index import BrodenIndex
 from uibe.data.published import RELEASES, download_broden
 from uibe.errors import DataError
@@ -26,10 +27,16 @@ class BrodenDataModule(FeatureDataModule):
         download: if there is no `index.csv` in the folder, fetch the published release with images of so many
             pixels a side and unpack it there.
         url: fetch this zip file instead of a published one.
+        group_by: regular expression that is searched in each image's path as in index.csv. Images in which
+            its first group, or the whole match if it has none, finds the same are drawn together by the
+            bootstrap behind intervals, as the frames of a film should be; others by themselves, as all are
+            without it.
         **options: see `FeatureDataModule`.
 
     Raises:
-        DataError: when prepared or opened, if a file is missing or damaged or cannot be fetched.
+        ConfigError: if `group_by` is no regular expression.
+        DataError: when prepared or opened, if a file is missing or damaged or cannot be fetched, or
+            `group_by` matches no validation image.
     """
 
     def __init__(
@@ -39,9 +46,11 @@ class BrodenDataModule(FeatureDataModule):
         damaged: Literal["refuse", "skip"] = "refuse",
         download: Literal[224, 227, 384] | None = None,
         url: str | None = None,
+        group_by: str | None = None,
         **options: Any,  # noqa: ANN401 - the base class declares and checks them
     ) -> None:
         super().__init__(**options)
+        check_group_by(group_by)
 
     def prepare_data(self) -> None:
         """Fetch the data where that was asked for; otherwise say what to do if it is not there."""

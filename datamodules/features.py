@@ -107,13 +107,22 @@ class FeatureDataModule(LightningDataModule):
     def _build(self, backbone: Backbone) -> FeatureStore:
         options = self.hparams
         images, self.fingerprint = self.images(backbone)
-        cache = None
+        store = FeatureStore(
+            images,
+            _splits(images),
+            backbone,
+            batch_size=options.batch_size,
+            num_workers=options.num_workers,
+            group_by=options.get("group_by") or None,
+        )
+        if store.has_labels:
+            store.groups("val")  # what cannot be grouped is said before a cache is filled
         if options.cache:
             key = cache_key(backbone, backbone.layer, self.fingerprint, options.cache_dtype)
-            cache = fill_cache(
+            store.cache = fill_cache(
                 options.cache_dir, key, images, backbone, options.batch_size, options.num_workers
             )
-        return FeatureStore(images, _splits(images), backbone, cache, options.batch_size, options.num_workers)
+        return store
 
 
 def _splits(images: BrodenDataset | ImageFolderDataset) -> Mapping[str, Sequence[int]]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from datamodules.features import FeatureDataModule
 from uibe.data.broden import BrodenDataset, image_fingerprint
+from uibe.data.groups import check_group_by
 from uibe.data.index import BrodenIndex
 from uibe.data.shards import ShardSource
 from uibe.errors import ConfigError
@@ -24,11 +25,16 @@ class StreamingBrodenDataModule(FeatureDataModule):
         categories: use only these of the data set's categories; all by default.
         retries: further attempts for a request that failed, after half a second and then twice as long.
         cache_megabytes: memory for blocks of shards; each of `num_workers` takes as much.
+        group_by: regular expression that is searched in each image's path as in index.csv. Images in which
+            its first group, or the whole match if it has none, finds the same are drawn together by the
+            bootstrap behind intervals, as the frames of a film should be; others by themselves, as all are
+            without it.
         **options: see `FeatureDataModule`.
 
     Raises:
-        ConfigError: if a number is out of range.
-        DataError: when opened, if a file cannot be read or is damaged.
+        ConfigError: if a number is out of range, or `group_by` is no regular expression.
+        DataError: when opened, if a file cannot be read or is damaged, or `group_by` matches no validation
+            image.
     """
 
     def __init__(
@@ -37,9 +43,11 @@ class StreamingBrodenDataModule(FeatureDataModule):
         categories: list[str] | None = None,
         retries: int = 5,
         cache_megabytes: int = 512,
+        group_by: str | None = None,
         **options: Any,  # noqa: ANN401 - the base class declares and checks them
     ) -> None:
         super().__init__(**options)
+        check_group_by(group_by)
         for name, bound in {"retries": 0, "cache_megabytes": 1}.items():
             if self.hparams[name] < bound:
                 raise ConfigError(f"data.{name}: expected at least {bound}, got {self.hparams[name]}")

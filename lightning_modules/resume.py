@@ -11,10 +11,11 @@ from uibe.errors import ConfigError, MismatchError
 
 __all__ = ["Found", "run_to_resume"]
 
-# what decides the result; where caches lie and on how many processes it is learned do not
+# what decides the result; where caches lie, on how many processes it is learned and how an evaluation draws
+# its replicates do not
 _DECISIVE = ("seed_everything", "model", "data", "dissection")
 _LIMITS = ("max_epochs", "max_steps", "limit_train_batches", "precision", "gradient_clip_val")
-_PLACES = ("cache_dir", "num_workers", "shuffle_megabytes", "batch_size")
+_PLACES = ("cache_dir", "num_workers", "shuffle_megabytes", "batch_size", "group_by")
 
 
 class Found(NamedTuple):

@@ -6,9 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from datamodules import BrodenDataModule, FeatureDataModule, ImageFolderDataModule, SyntheticDataModule
+from datamodules import (
+    BrodenDataModule,
+    FeatureDataModule,
+    ImageFolderDataModule,
+    StreamingBrodenDataModule,
+    SyntheticDataModule,
+)
 from tests.running import Bench, Run
 from uibe.errors import ConfigError, DataError, MismatchError
+from uibe.functional.groups import Grouping
 from uibe.modules.backbone import Backbone
 
 SMALL_CNN = "uibe.modules.small_cnn:small_cnn"
@@ -190,3 +197,36 @@ def test_setup_needs_a_trainer(broden_root: Path) -> None:
 def _open(root: Path, directory: Path, backbone: Backbone, **options: object) -> torch.Tensor:
     data = BrodenDataModule(str(root), cache_dir=str(directory), **options)
     return torch.cat(list(data.open(backbone).feature_batches("train")))
+
+
+def test_groups_are_found_in_paths_and_no_part_of_the_cache(
+    backbone: Backbone, broden_root: Path, tmp_path: Path
+) -> None:
+    options = {"root": str(broden_root), "cache_dir": str(tmp_path / "cache")}
+    plain = BrodenDataModule(**options).open(backbone)
+    grouped = BrodenDataModule(**options, group_by="^b/([0-2])").open(backbone)
+    assert len(list((tmp_path / "cache").glob("[0-9a-f]*"))) == 1
+    assert plain.grouping is None
+    assert BrodenDataModule(**options, group_by="").open(backbone).grouping is None
+    assert grouped.grouping == Grouping("^b/([0-2])", groups=2, single=2, effective=2.0)
+    assert [each.groups("val").tolist() for each in (plain, grouped)] == [[0, 1], [0, 1]]
+    with pytest.raises(
+        DataError, match=r"matches no image of split 'train' of .*index\.csv, such as 'a/0\.jpg'"
+    ):
+        grouped.groups("train")
+
+
+@pytest.mark.parametrize("group_by", ["^a/", "^b/"])
+def test_groups_that_cannot_be_are_said_before_the_cache_is_filled(
+    backbone: Backbone, broden_root: Path, tmp_path: Path, group_by: str
+) -> None:
+    data = BrodenDataModule(str(broden_root), cache_dir=str(tmp_path / "cache"), group_by=group_by)
+    with pytest.raises(DataError, match=r"^data\.group_by: '\^[ab]/' (matches no image|puts all images) of "):
+        data.open(backbone)
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("module", [BrodenDataModule, SyntheticDataModule, StreamingBrodenDataModule])
+def test_what_is_no_expression_is_refused_at_once(module: type[FeatureDataModule], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^data\.group_by: '\(' is no regular expression"):
+        module(root=str(tmp_path), group_by="(")  # type: ignore[call-arg] # each has a root

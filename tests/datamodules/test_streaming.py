@@ -157,3 +157,17 @@ def test_numbers_out_of_range_are_refused(option: dict[str, int]) -> None:
     (name,) = option
     with pytest.raises(ConfigError, match=f"data.{name}: expected at least"):
         StreamingBrodenDataModule("anywhere", **option)
+
+
+def test_groups_are_those_of_the_folder(
+    folder: Path, shards: Path, backbone: Backbone, tmp_path: Path
+) -> None:
+    options = {"cache_dir": str(tmp_path), "group_by": r"(\d)\.jpg$"}
+    stores = [
+        module(root=str(root), **options).open(backbone)
+        for module, root in ((BrodenDataModule, folder), (StreamingBrodenDataModule, shards))
+    ]
+    one, other = (each.groups("val") for each in stores)
+    assert one.tolist() == [*range(10), 0, 1]
+    assert torch.equal(one, other)
+    assert stores[0].grouping == stores[1].grouping

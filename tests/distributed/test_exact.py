@@ -74,7 +74,7 @@ def test_criteria(pair: Pair) -> None:
     assert several == pytest.approx(alone, rel=1e-12)
 
 
-@pytest.mark.parametrize("part", ["thresholds", "tallies", "labels", "firing", "replicates"])
+@pytest.mark.parametrize("part", ["thresholds", "tallies", "labels", "firing", "replicates", "grouped"])
 def test_dissection_is_the_same_bits(pair: Pair, part: str) -> None:
     alone, several = (each["dissection"][part] for each in pair)
     torch.testing.assert_close(several, alone, rtol=0, atol=0)

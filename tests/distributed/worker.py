@@ -4,6 +4,7 @@ Everything is computed from the same seeds, each process taking its share; the r
 """
 
 import sys
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,8 @@ def dissection(store: FeatureStore) -> dict[str, Any]:
     sets = {str(i): Detectors(directions.Q, each) for i, each in enumerate(thresholds)}
     counts = {name: tally.counts() for name, tally in tally_split(sets, store, "train").items()}
     found, replicates = dissect_replicates(sets, store, replicates=20, seed=4)
+    grouped = copy(store)
+    grouped.group_by = r"[0-5]\.jpg$"
     return {
         "thresholds": thresholds,
         "tallies": {name: each._asdict() for name, each in counts.items()},
@@ -97,6 +100,7 @@ def dissection(store: FeatureStore) -> dict[str, Any]:
         "labels": {name: each.labels for name, each in found.items()},
         "firing": {name: each.firing_rate for name, each in found.items()},
         "replicates": replicates,
+        "grouped": dissect_replicates(sets, grouped, replicates=20, seed=4)[1],
     }
 
 

@@ -29,10 +29,18 @@ class Split(NamedTuple):
 class FakeFeatures:
     """Implements `uibe.metrics.tallies.LabelledFeatures`; records its passes."""
 
-    def __init__(self, concepts: FakeConcepts, train: Split, val: Split, batch_size: int = 2) -> None:
+    def __init__(
+        self,
+        concepts: FakeConcepts,
+        train: Split,
+        val: Split,
+        batch_size: int = 2,
+        group_of: Tensor | None = None,
+    ) -> None:
         self.concepts = concepts
         self.splits = {"train": train, "val": val}
         self.batch_size = batch_size
+        self.group_of = group_of
         self.passes: list[str] = []
         self.unlabelled_passes: list[str] = []
 
@@ -44,6 +52,9 @@ class FakeFeatures:
 
     def first_image(self, split: str) -> int:
         return 0
+
+    def groups(self, split: str) -> Tensor:
+        return torch.arange(len(self.splits[split].features)) if self.group_of is None else self.group_of
 
     def feature_batches(self, split: str) -> Iterator[Tensor]:
         self.unlabelled_passes.append(split)

@@ -57,6 +57,33 @@ def test_replicates_are_those_of_a_recount(union: Union, batch: int) -> None:
             assert [float(each[replicate]) for each in samples] == pytest.approx(list(scores))
 
 
+@pytest.mark.parametrize("batch", [2, 50])
+def test_groups_are_drawn_whole(batch: int) -> None:
+    train, val = images(12, 0), images(9, 1)
+    groups = torch.tensor([0, 1, 0, 2, 1, 3, 0, 3, 2])
+    data = FakeFeatures(CONCEPTS, train, val, batch, groups)
+    results, iou = dissect_replicates(bases(), data, replicates=6, seed=2)
+    for replicate, counts in enumerate(poisson_weights(4, 6, seed=2).tolist()):
+        drawn = [n for n, group in enumerate(groups.tolist()) for _ in range(counts[group])]
+        again = Split(val.features[drawn], [val.labels[n] for n in drawn])
+        recount = tally_split(bases(), FakeFeatures(CONCEPTS, train, again), "val")
+        for name, result in results.items():
+            expected = recount[name].counts().iou(CONCEPTS.category)
+            assert torch.equal(iou[name][replicate], expected.gather(1, result.labels[:, None])[:, 0])
+
+
+def test_images_that_are_groups_of_their_own_give_the_same_bits() -> None:
+    train, val = images(12, 0), images(9, 1)
+    alone = FakeFeatures(CONCEPTS, train, val, group_of=torch.arange(9))
+    together = FakeFeatures(CONCEPTS, train, val, group_of=torch.arange(9) // 3)
+    _, expected = dissect_replicates(bases(), FakeFeatures(CONCEPTS, train, val), replicates=6)
+    _, iou = dissect_replicates(bases(), alone, replicates=6)
+    _, other = dissect_replicates(bases(), together, replicates=6)
+    assert torch.equal(iou["mixed"], expected["mixed"])
+    assert torch.equal(other["mixed"][0], expected["mixed"][0])
+    assert not torch.equal(other["mixed"], expected["mixed"])
+
+
 def test_the_data_itself_is_replicate_zero() -> None:
     data = FakeFeatures(CONCEPTS, images(12, 0), images(9, 1))
     results, iou = dissect_replicates(bases(), data, replicates=3)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from uibe.functional.intervals import Interval
 from uibe.report.document import comparison_section
+from uibe.report.drawn import drawn_note
 from uibe.report.examples import Examples
 from uibe.report.page import render_page
 from uibe.report.pictures import write_pictures
@@ -43,6 +44,8 @@ def document(number: int, names: Sequence[str] = (), sprites: Sequence[str] = ()
             "quantile": 0.005,
             "train_images": 1234,
             "val_images": 567,
+            "groups": None,
+            "drawn": drawn_note(None, str),
             "facts": {"checkpoint": named[0], "epoch": "3"},
             "commands": [f"python evaluate.py score --ckpt_path {named[0]}"],
         },

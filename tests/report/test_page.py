@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.report.pages import compare_document, document, write_report
+from uibe.functional.groups import Grouping
 from uibe.functional.intervals import interval
 from uibe.metrics.dissection import Dissection
 from uibe.report.charts import line_chart
@@ -16,6 +17,7 @@ from uibe.report.document import (
     detectors_document,
     scores_document,
 )
+from uibe.report.drawn import drawn_note
 from uibe.report.page import render_page
 
 RESULT = Dissection(
@@ -113,3 +115,30 @@ def test_scores_with_a_bias_stand_beside_the_corrected_ones() -> None:
     page = render_page(content)
     assert "corrected 4.31 [4.10, 4.52]" in page
     assert '<strong>12.50</strong> <span class="interval">[11.50, 13.50]' in page
+
+
+def test_page_says_how_images_are_drawn_and_of_a_comparison_where_it_differs() -> None:
+    content = document(3)
+    alone = render_page(content)
+    assert alone.count("Intervals take images as independent.") == 1
+    assert "bootstrap intervals over images." in alone
+    grouping = Grouping("<film>", groups=30, single=0, effective=30.0)
+    told = "Images are drawn in 30 groups by group_by &lt;film&gt;."
+    content["about"].update(groups=grouping._asdict(), drawn=drawn_note(grouping, str))
+    page = render_page(content)
+    assert page.count(told) == 1
+    assert page.count("Intervals take images as independent.") == 1
+    assert "bootstrap intervals over groups of images." in page
+    compared = compare_document()
+    compared["options"]["groups"] = grouping._asdict()
+    content["comparison"] = comparison_section(compared)
+    assert "images as independent" not in render_page(content)
+    assert render_page(content).count(told) == 1
+
+
+@pytest.mark.parametrize("groups", [{}, "three", {**Grouping("a", 3, 0, 3.0)._asdict(), "groups": 2}])
+def test_odd_groups_of_a_comparison_are_refused(groups: object) -> None:
+    compared = compare_document()
+    compared["options"]["groups"] = groups
+    with pytest.raises(ValueError, match=r"^expected groups with group_by"):
+        comparison_section(compared)

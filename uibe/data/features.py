@@ -13,12 +13,14 @@ from torch.utils.data import DataLoader, Dataset
 from uibe.data.broden import BrodenDataset, ImageLabels
 from uibe.data.cache import FeatureCache
 from uibe.data.facts import data_facts
+from uibe.data.groups import image_groups
 from uibe.data.images import ImageFolderDataset
 from uibe.data.index import LabelTable
 from uibe.data.label_cache import LabelCache
 from uibe.data.loading import ResumableLoader
 from uibe.data.pixels import DEFAULT_BUDGET, PixelBatchSampler, PixelDataset, RowBatchSampler
 from uibe.errors import DataError
+from uibe.functional.groups import Grouping
 from uibe.functional.processes import rank, world_size
 from uibe.modules.backbone import Backbone
 
@@ -65,6 +67,7 @@ class FeatureStore:
         cache: features of all images, or None to run the backbone each time.
         batch_size: images a batch.
         num_workers: processes that read images; labels are decoded in threads.
+        group_by: tells groups of images by their paths, see `uibe.data.groups.image_groups`.
     """
 
     def __init__(
@@ -75,9 +78,11 @@ class FeatureStore:
         cache: FeatureCache | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
+        group_by: str | None = None,
     ) -> None:
         self.images, self.splits, self.backbone, self.cache = images, splits, backbone, cache
         self.batch_size, self.num_workers = batch_size, num_workers
+        self.group_by = group_by
         self._rank, self._processes = 0, 1
         self._part: Self | None = None
 
@@ -133,6 +138,24 @@ class FeatureStore:
         """How many images of a split come before those that are read here."""
         own = torch.arange(len(self.rows(split))).tensor_split(self._processes)[self._rank]
         return int(own[0])
+
+    def groups(self, split: str) -> Tensor:
+        """`(N,)` group of each image of a split; every image is one if there is no `group_by`.
+
+        Raises:
+            DataError: if `group_by` matches none of them, or puts all into one group.
+        """
+        rows = self.rows(split)
+        if self.group_by is None:
+            return torch.arange(len(rows))
+        index = self._labelled().index
+        where = f"split {split!r} of {index.source.place('index.csv')}"
+        return image_groups([index.rows[row].image for row in rows], self.group_by, where)
+
+    @property
+    def grouping(self) -> Grouping | None:
+        """How validation images are drawn, None for each by itself."""
+        return None if self.group_by is None else Grouping.of(self.group_by, self.groups("val"))
 
     def feature_batches(self, split: str) -> Iterator[Tensor]:
         """`(N, D, H, W)` batches in the order of the rows."""

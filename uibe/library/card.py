@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from uibe.functional.groups import Grouping
 from uibe.library.labels import Label
+from uibe.report.drawn import drawn_note
 from uibe.report.markdown import cell, code, table
 
 __all__ = ["model_card"]
@@ -26,6 +28,7 @@ def model_card(
     labels: Sequence[Label] | None,
     about: Mapping[str, str] | None = None,
     made: Sequence[str] = (),
+    grouping: Grouping | None = None,
 ) -> str:
     """The text of `README.md`.
 
@@ -34,6 +37,7 @@ def model_card(
         labels: of the detectors, if known.
         about: what is known of the data, by name.
         made: commands that made the folder.
+        grouping: how images were drawn for the labels' intervals.
 
     Example:
         >>> config = {"backbone": "timm:a", "weights": None, "layer": "b", "num_directions": 2}
@@ -45,7 +49,7 @@ def model_card(
         _front(config),
         *_about(config),
         *_data(about or {}),
-        *_scores(labels),
+        *_scores(labels, grouping),
         "## Use",
         _USE,
         *_made(made),
@@ -95,7 +99,7 @@ def _made(made: Sequence[str]) -> list[str]:
     return ["This folder was made by", "\n".join(f"    {' '.join(line.split())}" for line in made)]
 
 
-def _scores(labels: Sequence[Label] | None) -> list[str]:
+def _scores(labels: Sequence[Label] | None, grouping: Grouping | None) -> list[str]:
     if labels is None:
         return ["The detectors have no labels: they were not compared with labelled images."]
     best = sorted(enumerate(labels), key=lambda each: -each[1].iou)[:_SHOWN]
@@ -116,7 +120,7 @@ def _scores(labels: Sequence[Label] | None) -> list[str]:
     )
     return [
         "## Evaluation",
-        f"{head} The {len(rows)} best, with 95% bootstrap intervals that take images as independent; the "
-        "others are in `detectors.json`:",
+        f"{head} The {len(rows)} best, with 95% bootstrap intervals; the others are in `detectors.json`:",
         table(["direction", "label", "category", "IoU"], rows),
+        drawn_note(grouping),
     ]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from uibe.errors import ConfigError, MismatchError
 from uibe.functional.detectors import Detectors
+from uibe.functional.groups import Grouping
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.library.describing import concept_table, labelled
 from uibe.library.detecting import check_limits, counting, detections, leaders
@@ -44,6 +45,7 @@ class ConceptDetector:
         basis: its directions and thresholds.
         labels: of the I detectors.
         root: images that `top_images` looks at unless told otherwise.
+        grouping: how images were drawn for the labels' intervals, None for each by itself.
 
     Attributes:
         coordinates: the directions and their inverse, for explanations.
@@ -65,10 +67,8 @@ class ConceptDetector:
         >>> explanation = detector.explain(image, classes=["car"])[0]
         >>> abs(float(explanation.residual[0])) < 1e-5, len(explanation.top(3))
         (True, 3)
-        >>> detector.top_images(5, [image, image], count=1)[0].name
-        '0'
-        >>> detector.to("cpu").name(5), detector.device
-        ('direction 5', device(type='cpu'))
+        >>> detector.to("cpu").name(5), detector.top_images(5, [image, image], count=1)[0].name
+        ('direction 5', '0')
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     sorted(path.name for path in detector.save(folder).iterdir())
@@ -81,11 +81,11 @@ class ConceptDetector:
         basis: InterpretableBasis | LinearDetectors,
         labels: Sequence[Label] | None = None,
         root: str | Path | None = None,
+        grouping: Grouping | None = None,
     ) -> None:
-        self.backbone, self.basis, self.root = backbone, basis, root
+        self.backbone, self.basis, self.root, self.grouping = backbone, basis, root, grouping
         self.labels = None if labels is None else tuple(labels)
-        self.coordinates = coordinates_of(basis)
-        self.detectors = basis.detectors()
+        self.coordinates, self.detectors = coordinates_of(basis), basis.detectors()
         number, width = self.detectors.directions.shape
         if width != backbone.num_features:
             raise MismatchError(
@@ -261,7 +261,7 @@ class ConceptDetector:
         Raises:
             DataError: if it cannot be written.
         """
-        return write_folder(Path(folder), self.backbone, self.basis, self.labels)
+        return write_folder(Path(folder), self.backbone, self.basis, self.labels, grouping=self.grouping)
 
     def push(self, repo_id: str, token: str | None = None, private: bool = False) -> str:
         """Upload the folder that `save` writes to the Hugging Face hub; its address.
@@ -295,6 +295,5 @@ class ConceptDetector:
         return self.basis.names if isinstance(self.basis, LinearDetectors) else ()
 
     def _names(self) -> tuple[str, ...]:
-        if self.labels is not None:
-            return tuple(str(label) for label in self.labels)
-        return concepts_of(None, self._learned_names(), len(self.detectors.thresholds))
+        learned = concepts_of(None, self._learned_names(), len(self.detectors.thresholds))
+        return learned if self.labels is None else tuple(map(str, self.labels))

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from uibe.errors import ConfigError, MismatchError, printable
+from uibe.functional.groups import Grouping
 from uibe.library.card import model_card
 from uibe.library.checkpoint import SIZES, check_options
 from uibe.library.labels import Label
 from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
 from uibe.modules.linear_detectors import LinearDetectors
+from uibe.report.drawn import read_grouping
 from uibe.report.files import output_folder, write_json, write_text
 
 __all__ = ["Folder", "read_folder", "write_folder"]
@@ -30,12 +32,14 @@ class Folder(NamedTuple):
         weights_sha256: of the backbone's weights.
         basis: directions and thresholds.
         labels: of the detectors, if known.
+        grouping: how images were drawn for the labels' intervals, None for each by itself.
     """
 
     options: dict[str, Any]
     weights_sha256: str
     basis: InterpretableBasis | LinearDetectors
     labels: tuple[Label, ...] | None
+    grouping: Grouping | None = None
 
 
 def write_folder(
@@ -45,6 +49,7 @@ def write_folder(
     labels: Sequence[Label] | None,
     about: Mapping[str, str] | None = None,
     made: Sequence[str] = (),
+    grouping: Grouping | None = None,
 ) -> Path:
     """Write `basis.safetensors`, `config.json`, the model card `README.md`, and `detectors.json` if labelled.
 
@@ -55,6 +60,7 @@ def write_folder(
         labels: of the detectors, if known.
         about: what is known of the data, for the card.
         made: commands that made the folder, for the card.
+        grouping: how images were drawn for the labels' intervals, for the card and `detectors.json`.
 
     Raises:
         DataError: if it cannot be written.
@@ -84,11 +90,12 @@ def write_folder(
     }
     if labels is not None:
         rows = [{"direction": number, **label._asdict()} for number, label in enumerate(labels)]
-        write_json(folder / "detectors.json", {"detectors": rows})
+        groups = {} if grouping is None else {"groups": grouping._asdict()}
+        write_json(folder / "detectors.json", {**groups, "detectors": rows})
     else:
         (folder / "detectors.json").unlink(missing_ok=True)  # of an earlier basis
     write_json(folder / "config.json", config)
-    write_text(folder / "README.md", model_card(config, labels, about or {}, made))
+    write_text(folder / "README.md", model_card(config, labels, about or {}, made, grouping))
     return folder
 
 
@@ -115,10 +122,11 @@ def read_folder(folder: Path) -> Folder:
     except TypeError as error:
         raise MismatchError(f"{folder}/config.json: odd {error}; export the basis again") from error
     basis, named = _basis(folder / "basis.safetensors"), folder / "detectors.json"
-    labels = _labels(named) if named.exists() or named.is_symlink() else None
+    labels, grouping = _labels(named) if named.exists() or named.is_symlink() else (None, None)
     if labels is not None and len(labels) != len(basis.thresholds):
         raise MismatchError(f"{named}: {len(labels)} labels for {len(basis.thresholds)} directions")
-    return Folder({name: config[name] for name in _OPTIONS}, config["weights_sha256"], basis, labels)
+    options = {name: config[name] for name in _OPTIONS}
+    return Folder(options, config["weights_sha256"], basis, labels, grouping)
 
 
 def _check_format(found: object, path: Path) -> None:
@@ -137,10 +145,11 @@ def _basis(path: Path) -> InterpretableBasis | LinearDetectors:
     return (LinearDetectors if kind.startswith("uibe-linear") else InterpretableBasis).load(path)
 
 
-def _labels(path: Path) -> tuple[Label, ...]:
-    rows = _json(path).get("detectors", [])
+def _labels(path: Path) -> tuple[tuple[Label, ...], Grouping | None]:
+    content = _json(path)
     try:
-        return tuple(_label(row, number) for number, row in enumerate(rows))
+        labels = tuple(_label(row, number) for number, row in enumerate(content.get("detectors", [])))
+        return labels, read_grouping(content.get("groups"))
     except (KeyError, TypeError) as error:
         raise MismatchError(f"{path}: a detector lacks {error}; export the basis again") from error
     except ValueError as error:

@@ -54,4 +54,4 @@ def _of_folder(path: Path, weights: str | None) -> ConceptDetector:
     options = found.options if weights is None else {**found.options, "weights": weights}
     backbone = Backbone(**options)
     backbone.verify_weights(found.weights_sha256)
-    return ConceptDetector(backbone, found.basis.eval(), found.labels)
+    return ConceptDetector(backbone, found.basis.eval(), found.labels, grouping=found.grouping)

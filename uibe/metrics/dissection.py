@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from uibe.functional.detectors import Detectors, projection_maps
-from uibe.functional.intervals import poisson_weights
+from uibe.functional.groups import group_weights
 from uibe.functional.processes import global_sum, world_size
 from uibe.functional.quantiles import column_quantiles
 from uibe.functional.scores import DissectionScores, assign_labels, category_scores, dissection_scores
@@ -147,6 +147,8 @@ def dissect_replicates(
 ) -> tuple[dict[str, Dissection], dict[str, Tensor]]:
     """As `dissect`, with the validation scores of bootstrap replicates, the same images for all sets.
 
+    The images of a group are drawn together, see `LabelledFeatures.groups`.
+
     Args:
         detectors: sets of detectors in raw feature space, by name.
         data: features and labels.
@@ -162,7 +164,7 @@ def dissect_replicates(
         name: counts.iou(data.concepts.category.to(counts.labelled.device)) for name, counts in train.items()
     }
     labels = {name: assign_labels(each) for name, each in iou_train.items()}
-    weights = poisson_weights(data.num_images("val"), replicates, seed)
+    weights = group_weights(data.groups("val"), replicates, seed)
 
     def make(name: str) -> ReplicateTally:
         return ReplicateTally(labels[name], weights, data.concepts.category, union).to(labels[name].device)

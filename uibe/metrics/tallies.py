@@ -56,6 +56,12 @@ class LabelledFeatures(Protocol):
     def first_image(self, split: str) -> int:
         """How many images of a split come before those of this process."""
 
+    def groups(self, split: str) -> Tensor:
+        """`(N,)` int64 group of each image of a split, over all processes, numbered from 0.
+
+        A bootstrap draws the images of a group together; independent images are groups of their own.
+        """
+
     def feature_batches(self, split: str) -> Iterable[Tensor]:
         """`(N, D, H, W)` batches."""
 

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from uibe.functional.groups import Grouping
 from uibe.functional.intervals import Interval, ScoreSamples, interval
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.metrics.comparison import Basis, Comparison, Readings, differences
+from uibe.report.drawn import drawn_note
 from uibe.report.markdown import cell, code, ranged, signed, table
 from uibe.report.titles import OWN, share_text
 
@@ -20,8 +22,6 @@ _NOTES = (
     "- Intervals are basic bootstrap intervals. S2 sums maxima, and a maximum over noise is too large: in "
     "the data, and again in every replicate. The interval is moved back by as much and can lie below the "
     "estimate; *corrected* is the estimate moved back too. Compare bases by the paired differences.",
-    "- They take images as independent. Neighbouring frames of a film are not: with many of them, intervals "
-    "are too narrow.",
     f"- Customary cut of interpretable detectors: IoU > {INTERPRETABLE_IOU}.",
 )
 _READINGS = (
@@ -94,6 +94,7 @@ def comparison_markdown(
     rates: Sequence[Mapping[str, Any]] = (),
     rows: Sequence[Mapping[str, Any]] = (),
     shown: Sequence[str] = ("area", "0.005", "0.05", "own"),
+    grouping: Grouping | None = None,
 ) -> str:
     """Tables in Markdown: scores, differences of the reference to the others, and where its gain comes from.
 
@@ -105,6 +106,7 @@ def comparison_markdown(
         rates: rows of binary metrics: `basis`, `reading` and means.
         rows: from `comparison_rows`, for firing rates and what random rotations reach.
         shown: readings to show, those that exist.
+        grouping: how the bootstrap draws images.
     """
     known = [name for name in shown if any(name in each for each in readings.values())]
     heads = [f"{score} {_title(name)}" for name in known for score in _SHOWN]
@@ -126,16 +128,20 @@ def comparison_markdown(
     ]
     firing = {str(row["basis"]): float(row["firing_rate"]) for row in rows if row["thresholds"] == "own"}
     parts = [
-        "## Scores on the validation split, with 95% bootstrap intervals over images",
+        f"## Scores on the validation split, with 95% bootstrap intervals over {_drawn(grouping)}",
         table(["basis", "fitted on", *heads], scores),
         f"## {code(reference)} minus each other basis, paired, 95% intervals (bold: 0 is outside)",
         table(["basis", *heads], gaps),
         *_counts_part(rows, firing, known),
         *_causes_part(causes, firing.get(reference)),
         *_rates_part(rates),
-        "\n".join(_NOTES),
+        "\n".join([*_NOTES, f"- {drawn_note(grouping)}"]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _drawn(grouping: Grouping | None) -> str:
+    return "images" if grouping is None else "groups of images"
 
 
 def _counts_part(

@@ -9,6 +9,7 @@ from uibe.functional.intervals import ScoreSamples, interval, score_samples
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.metrics.dissection import Dissection
 from uibe.metrics.protocol import AS_OFTEN, curves
+from uibe.report.drawn import drawn_note, read_grouping
 from uibe.report.files import detector_rows
 from uibe.report.titles import basis_meaning, is_wide, set_title
 
@@ -168,6 +169,7 @@ def comparison_section(document: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         KeyError: if it is not such a document.
+        ValueError: if what it says of groups of images is something else.
     """
     bases: dict[str, list[Mapping[str, Any]]] = {}
     for row in document["rows"]:
@@ -176,6 +178,7 @@ def comparison_section(document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "reference": document["reference"],
         "replicates": document["options"]["replicates"],
+        "drawn": drawn_note(read_grouping(document["options"].get("groups")), str),
         "differences": [
             {
                 "name": name,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-__all__ = ["cell", "code", "ranged", "signed", "table"]
+__all__ = ["cell", "code", "literal", "ranged", "signed", "table"]
 
 
 def ranged(value: float, low: float, high: float, corrected: float | None = None, sign: str = "") -> str:
@@ -49,13 +49,23 @@ def cell(text: object) -> str:
 
 
 def code(text: object) -> str:
-    """A text of others in type that Markdown leaves as it is.
+    """A text of others in type that Markdown leaves as it is, in a cell of a table too.
 
     Example:
         >>> code("a`b"), code("layer|2")
         ("`a'b`", '`layer/2`')
     """
-    line = " ".join(str(text).split()).replace("`", "'").replace("|", "/")
+    return literal(str(text).replace("|", "/"))
+
+
+def literal(text: str) -> str:
+    """As `code`, outside of tables.
+
+    Example:
+        >>> literal("(film|scene)_")
+        '`(film|scene)_`'
+    """
+    line = " ".join(text.split()).replace("`", "'")
     return f"`{line}`"
 
 
