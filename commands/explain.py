@@ -1,15 +1,19 @@
 """What speaks for a prediction, concept by concept."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal, NamedTuple
 
 import torch
 from rich.console import Console
+from rich.progress import track
 
 from commands.bases import BASES, Fitting, named_bases
 from commands.data import DataOptions, device_of, groups_document
-from commands.labelling import labels_for, open_labelled
+from commands.labelling import Labelled, labels_for, open_labelled
 from commands.processes import alone
 from commands.splitting import concept_sums, parts_by_concept, parts_by_direction
 from datamodules import FeatureDataModule
@@ -21,13 +25,12 @@ from uibe.functional.explanation import Coordinates, coordinates
 from uibe.library.detector import ConceptDetector
 from uibe.library.explaining import class_numbers, explain_features
 from uibe.library.explanation import Explanation
-from uibe.library.labels import Label
 from uibe.library.loading import detector_from
 from uibe.modules.backbone import Backbone
 from uibe.peers.store import load_detectors
 from uibe.report.comparison_figures import save_figure
 from uibe.report.explanation import ClassParts, concepts_line, explanation_table, parts_document
-from uibe.report.explanation_figures import explanation_figure, residual_figure
+from uibe.report.explanation_figures import CLASSES, page_name, residual_figure, save_explanation
 from uibe.report.explanation_residual import EXACT
 from uibe.report.files import output_folder, write_json
 
@@ -39,12 +42,15 @@ _NO_FIGURE = (
 )
 
 
+_OWN = "learned basis"
+
+
 class _Basis(NamedTuple):
     """What explains, and what its directions are called."""
 
     name: str
     coordinates: Coordinates
-    labels: Sequence[Label] | None
+    labelled: Labelled | None
 
 
 def explain(
@@ -85,12 +91,13 @@ def explain(
     alone("explain")
     if not image or min(top, concepts, replicates) < 1:
         raise ConfigError("--image: expected a file; --top, --concepts and --replicates: at least 1")
-    found = read_images(image, "--image")
+    failed: dict[str, DataError] = {}
+    pictures = read_images(image, "--image", failed)
+    first = next(pictures)
     checkpoint = read_checkpoint(ckpt_path)
     detector = detector_from(checkpoint, weights).to(device_of(device))
     _check_classes(detector.backbone, classes)
-    features = detector.features(list(found.read.values()))
-    own = explain_features(detector.backbone, detector.coordinates, features, classes, top)
+    detector.explain(first[1], classes, top)  # what only the head knows, before labels take their time
     folder, console = output_folder(out), Console(soft_wrap=True)
     datamodule, reason = open_labelled(checkpoint, data or DataOptions(), detector.backbone)
     if datamodule is None:
@@ -98,32 +105,40 @@ def explain(
     used, raw = _chosen(basis, detector, checkpoint, datamodule, console)
     if datamodule is not None:
         with console.status("Labelling directions"):
-            used = used._replace(labels=labels_for(raw, datamodule, replicates))
-    explained = own
-    if basis is not None:
-        explained = explain_features(detector.backbone, used.coordinates, features, classes, top)
-        if _is_exact(own):
-            shares = _shares(detector, used, features, own, explained)
-            save_figure(residual_figure(shares), folder, "why_orthonormal")
-        else:
-            console.print(_NO_FIGURE.format(layer=detector.backbone.layer), markup=False)
-    documents = []
-    for (file, picture), name, each in zip(
-        found.read.items(), _stems(list(found.read)), explained, strict=True
-    ):
-        parts, rows = _split(file, each, used.labels, (concepts, by), console)
+            used = used._replace(labelled=labels_for(raw, datamodule, replicates))
+    names = _stems(list(dict.fromkeys(image)), -(-len(classes or range(top)) // CLASSES))
+    documents: list[dict[str, Any]] = []
+    left: dict[str, list[float]] = defaultdict(list)
+    bar: dict[str, Any] = {"console": console, "transient": True, "disable": not console.is_terminal}
+    for file, picture in track(chain([first], pictures), "Explaining", len(names), **bar):
+        features = detector.features(picture)
+        (own,) = explain_features(detector.backbone, detector.coordinates, features, classes, top)
+        each = own
+        if basis is not None:
+            (each,) = explain_features(detector.backbone, used.coordinates, features, own.classes)
+            for name, shares in _shares(detector, used, features, own, each).items():
+                left[name] += shares
+        parts, rows = _split(file, each, used.labelled, (concepts, by), console)
         title = f"{Path(file).name}, basis: {used.name}"
-        save_figure(explanation_figure(picture, parts, title), folder, name)
-        documents.append({"image": file, "figure": f"{name}.png", "classes": rows})
-    failed = [{"image": file, "reason": str(error)} for file, error in found.failed.items()]
-    content = {**_about(ckpt_path, checkpoint, used, datamodule), "images": documents, "failed": failed}
-    write_json(folder / "explanation.json", content)
+        figures = save_explanation(picture, parts, title, folder, names[file])
+        documents.append({"image": file, "figure": figures[0], "figures": figures, "classes": rows})
+    if left and median(left[_OWN]) < EXACT:
+        save_figure(residual_figure(left), folder, "why_orthonormal")
+    elif left:
+        console.print(_NO_FIGURE.format(layer=detector.backbone.layer), markup=False)
+    _finish(folder, {**_about(ckpt_path, checkpoint, used, datamodule), "images": documents}, failed)
     console.print(f"written  {folder}", markup=False)
     if failed:
-        reasons = "; ".join(map(str, found.failed.values()))
+        reasons = "; ".join(map(str, failed.values()))
         raise DataError(
-            f"{reasons}; the other {len(documents)} of {len(image)} images are explained in {folder}"
+            f"{reasons}; the other {len(documents)} of {len(names)} images are explained in {folder}"
         )
+
+
+def _finish(folder: Path, content: dict[str, Any], failed: dict[str, DataError]) -> None:
+    """Write all numbers, and which images could not be read."""
+    unread = [{"image": file, "reason": str(error)} for file, error in failed.items()]
+    write_json(folder / "explanation.json", {**content, "failed": unread})
 
 
 def _check_classes(backbone: Backbone, classes: Sequence[str | float] | None) -> None:
@@ -136,13 +151,14 @@ def _check_classes(backbone: Backbone, classes: Sequence[str | float] | None) ->
 
 
 def _split(
-    file: str, each: Explanation, labels: Sequence[Label] | None, shown: tuple[int, str], console: Console
+    file: str, each: Explanation, labelled: Labelled | None, shown: tuple[int, str], console: Console
 ) -> tuple[list[ClassParts], list[dict[str, Any]]]:
     """Print an image's tables; the parts to draw, and all numbers."""
     count, by = shown
+    labels = labelled.labels if labelled else None
     places = range(len(each.classes))
     directions = [parts_by_direction(each, place, labels, count) for place in places]
-    concepts = [None if labels is None else parts_by_concept(each, place, labels, count) for place in places]
+    concepts = [parts_by_concept(each, place, labelled, count) if labelled else None for place in places]
     pairs = zip(concepts, directions, strict=True)
     parts = [single if concept is None or by == "direction" else concept for concept, single in pairs]
     sums = [concept_sums(row, labels) for row in each.contributions]
@@ -188,60 +204,54 @@ def _chosen(
     return _Basis(Path(basis).stem, coordinates(found.directions, detector.coordinates.mean), None), found
 
 
-def _is_exact(own: Sequence[Explanation]) -> bool:
-    """Whether the learned basis leaves rounding only; else the figure compares nothing."""
-    return float(_missing(own).median()) < EXACT
-
-
-def _missing(several: Sequence[Explanation]) -> torch.Tensor:
-    """`|residual| / |logit|` of all images and classes."""
-    return torch.cat([(each.residual / each.logits).abs() for each in several])
-
-
 def _shares(
-    detector: ConceptDetector,
-    used: _Basis,
-    features: torch.Tensor,
-    own: Sequence[Explanation],
-    explained: Sequence[Explanation],
+    detector: ConceptDetector, used: _Basis, features: torch.Tensor, own: Explanation, explained: Explanation
 ) -> dict[str, list[float]]:
-    """`|residual| / |logit|` of the same images and classes under several bases."""
+    """`|residual| / |logit|` of an image's classes under several bases."""
     mean = detector.coordinates.mean
-    found = {"learned basis": list(own)}
+    found = {_OWN: _missing(own)}
 
-    def add(name: str, basis: Coordinates) -> None:
-        found[name] = [
-            each
-            for row, reference in zip(features, own, strict=True)
-            for each in explain_features(detector.backbone, basis, row[None], reference.classes)
-        ]
+    def missed_by(basis: Coordinates) -> list[float]:
+        return _missing(explain_features(detector.backbone, basis, features, own.classes)[0])
 
-    add("single channels (natural)", coordinates(torch.eye(len(mean), device=mean.device), mean))
+    natural = coordinates(torch.eye(len(mean), device=mean.device), mean)
+    found["single channels (natural)"] = missed_by(natural)
     if used.name != "natural":
         unit = torch.nn.functional.normalize(used.coordinates.directions, dim=1)
-        found[f"{used.name}, directions solved for together"] = list(explained)
-        add(f"{used.name}, each direction by itself", Coordinates(unit, unit.T, mean))
-    return {name: _missing(several).tolist() for name, several in found.items()}
+        found[f"{used.name}, directions solved for together"] = _missing(explained)
+        found[f"{used.name}, each direction by itself"] = missed_by(Coordinates(unit, unit.T, mean))
+    return found
 
 
-def _stems(files: Sequence[str]) -> list[str]:
-    """Names of the figures: files' own, numbered where two are alike."""
-    found: list[str] = []
+def _missing(each: Explanation) -> list[float]:
+    shares: list[float] = (each.residual / each.logits).abs().tolist()
+    return shares
+
+
+def _stems(files: Sequence[str], pages: int = 1) -> dict[str, str]:
+    """Names of the figures by file: files' own, numbered where two are alike or a page has the name."""
+    taken, found = {"why_orthonormal"}, {}
     for file in files:
         stem, number = Path(file).stem, 1
         name = stem
-        while name in (*found, "why_orthonormal"):
+        while not taken.isdisjoint(_folded(name, pages)):
             number += 1
             name = f"{stem}_{number}"
-        found.append(name)
+        taken.update(_folded(name, pages))
+        found[file] = name
     return found
+
+
+def _folded(name: str, pages: int) -> list[str]:
+    """A figure's pages as file systems see them that take upper for lower case."""
+    return [page_name(name, number).casefold() for number in range(1, pages + 1)]
 
 
 def _about(
     ckpt_path: str, checkpoint: dict[str, Any], used: _Basis, datamodule: FeatureDataModule | None
 ) -> dict[str, Any]:
     options = hyper_parameters(checkpoint)
-    labels = used.labels or ()
+    labels = used.labelled.labels if used.labelled else ()
     return {
         "ckpt_path": ckpt_path,
         "backbone": options["backbone"],

@@ -60,7 +60,7 @@ def export(
     datamodule, reason = open_labelled(checkpoint, data or DataOptions(), detector.backbone)
     about = {"learned on": learned_on(checkpoint)}
     if datamodule is not None:
-        detector.labels = labels_for(detector.detectors, datamodule, replicates)
+        detector.labels = labels_for(detector.detectors, datamodule, replicates).labels
         detector.grouping = datamodule.features.grouping
         about.update(datamodule.features.facts())
     # names of files, not where they lie: the folder is made to be shared

@@ -1,6 +1,8 @@
 """Labels of detectors, where there are labelled images."""
 
-from typing import Any
+from typing import Any, NamedTuple
+
+from torch import Tensor
 
 from commands.data import DataOptions, open_data
 from datamodules import FeatureDataModule
@@ -10,7 +12,20 @@ from uibe.library.labels import Label, labels_of
 from uibe.metrics.dissection import dissect_replicates
 from uibe.modules.backbone import Backbone
 
-__all__ = ["labels_for", "open_labelled"]
+__all__ = ["Labelled", "labels_for", "open_labelled"]
+
+
+class Labelled(NamedTuple):
+    """Labels of I detectors, and what their intervals come from.
+
+    Attributes:
+        labels: with an interval for each detector by itself.
+        replicates: `(1 + B, I)` IoU of the detectors for their labels, first of the images as they are; in a
+            row all detectors have the same images, so that means of several have intervals too.
+    """
+
+    labels: tuple[Label, ...]
+    replicates: Tensor
 
 
 def open_labelled(
@@ -34,7 +49,7 @@ def open_labelled(
 
 def labels_for(
     detectors: Detectors, datamodule: FeatureDataModule, replicates: int, seed: int = 0
-) -> tuple[Label, ...]:
+) -> Labelled:
     """Labels with the intervals of their IoU.
 
     Args:
@@ -45,4 +60,4 @@ def labels_for(
     """
     store = datamodule.features
     results, iou = dissect_replicates({"own": detectors}, store, replicates, seed)
-    return labels_of(results["own"], iou["own"], store.concepts.names)
+    return Labelled(labels_of(results["own"], iou["own"], store.concepts.names), iou["own"])

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import torch
 
+from commands.labelling import Labelled
+from uibe.functional.intervals import interval
 from uibe.library.explanation import Explanation, sums_by_concept
 from uibe.library.labels import Label
 from uibe.library.naming import UNCLEAR, concepts_of
@@ -34,25 +36,25 @@ def parts_by_direction(
     """
     contributions = explanation.contributions[place]
     groups = [
-        _Group(_name(labels, number), _detail(labels, [number], contributions), [number])
+        _Group(_name(labels, number), _detail(labels, number), [number])
         for number in range(len(contributions))
     ]
     return _parts(explanation, place, groups, [], count)
 
 
-def parts_by_concept(explanation: Explanation, place: int, labels: Sequence[Label], count: int) -> ClassParts:
+def parts_by_concept(explanation: Explanation, place: int, labelled: Labelled, count: int) -> ClassParts:
     """The strongest concepts of a class, each the sum of the directions that are labelled with it.
 
     Args:
         explanation: of an image.
         place: of the class among those explained.
-        labels: of the directions; those that name no clear concept are summed by themselves.
+        labelled: the directions; those that name no clear concept are summed by themselves.
         count: how many to show for the class, and against it.
     """
-    contributions = explanation.contributions[place]
+    labels, contributions = labelled.labels, explanation.contributions[place]
     sums = sums_by_concept(contributions, concepts_of(labels, (), len(labels)))
     groups = [
-        _Group(each.name, _detail(labels, each.directions, contributions), list(each.directions))
+        _Group(each.name, _mean(labelled, list(each.directions), contributions), list(each.directions))
         for each in sums
         if each.name != UNCLEAR
     ]
@@ -122,15 +124,20 @@ def _name(labels: Sequence[Label] | None, number: int) -> str:
     return f"{number} {concepts_of(labels[number : number + 1], (), 1)[0]}"
 
 
-def _detail(labels: Sequence[Label] | None, numbers: Sequence[int], contributions: torch.Tensor) -> str:
-    """IoU with its interval; of several the range, and the mean weighted by absolute contribution."""
+def _detail(labels: Sequence[Label] | None, number: int) -> str:
+    """IoU with its interval."""
     if labels is None:
         return ""
-    if len(numbers) > 1:
-        found = [labels[number].iou for number in numbers]
-        weights = contributions[list(numbers)].abs().double().cpu()
-        weights = weights if bool(weights.any()) else torch.ones_like(weights)
-        mean = float(weights @ torch.tensor(found, dtype=torch.float64) / weights.sum())
-        return f"IoU {iou_text(min(found))} to {iou_text(max(found))}, mean {iou_text(mean)}"
-    label = labels[numbers[0]]
+    label = labels[number]
     return f"IoU {iou_text(label.iou)} [{label.low:.3f}, {label.high:.3f}]"
+
+
+def _mean(labelled: Labelled, numbers: list[int], contributions: torch.Tensor) -> str:
+    """The mean IoU of a concept's directions, weighted by absolute contribution, with its interval."""
+    if len(numbers) == 1:
+        return _detail(labelled.labels, numbers[0])
+    weights = contributions[numbers].abs().double().cpu()
+    weights = weights if bool(weights.any()) else torch.ones_like(weights)
+    samples = labelled.replicates[:, numbers].double().cpu() @ (weights / weights.sum())
+    mean, low, high, _ = interval(samples)
+    return f"mean IoU {iou_text(mean)} [{max(low, 0.0):.3f}, {min(high, 1.0):.3f}]"

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from commands.explain import _stems
-from commands.splitting import _detail
+from commands.labelling import Labelled
+from commands.splitting import _mean
 from lightning_modules.checkpoint import module_from
 from tests.running import Bench, Outcome, Run, run_evaluate
 from uibe.library.detector import ConceptDetector
@@ -97,6 +98,22 @@ def test_classes_are_chosen_by_name_or_number(trained: Run, images: list[Path], 
     assert all(len(row["strongest"]) <= 2 for row in rows)
 
 
+def test_more_than_three_classes_go_on_in_another_figure(
+    trained: Run, images: list[Path], tmp_path: Path
+) -> None:
+    other = tmp_path / "b" / images[0].name
+    other.parent.mkdir()
+    other.write_bytes(images[0].read_bytes())
+    outcome = explain(trained, tmp_path / "out", "--image", images[0], other, "--top", "4")
+    assert outcome.code == 0, outcome.err
+    stem, documents = images[0].stem, _document(tmp_path / "out")["images"]
+    expected = [[f"{name}.png", f"{name}-2.png"] for name in (stem, f"{stem}_2")]
+    assert [each["figures"] for each in documents] == expected
+    assert [each["figure"] for each in documents] == [names[0] for names in expected]
+    found = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert found == {name for names in expected for name in names}
+
+
 def test_another_basis_states_its_residual(
     trained: Run, images: list[Path], explained: Path, tmp_path: Path
 ) -> None:
@@ -138,9 +155,13 @@ def test_why_orthonormal_is_left_out_where_the_learned_basis_is_not_exact(
 
 
 def test_of_several_directions_the_mean_iou_is_weighted_by_contribution() -> None:
-    labels = [Label("sky", "object", iou, 0.0, 1.0) for iou in (0.1, 0.5)]
-    assert _detail(labels, [0, 1], torch.tensor([-3.0, 1.0])) == "IoU 0.100 to 0.500, mean 0.200"
-    assert _detail(labels, [0, 1], torch.zeros(2)) == "IoU 0.100 to 0.500, mean 0.300"
+    labels = tuple(Label("sky", "object", iou, 0.0, 1.0) for iou in (0.1, 0.5))
+    replicates = torch.tensor([[0.1, 0.5], [0.0, 0.56], [0.2, 0.44]], dtype=torch.float64)
+    labelled = Labelled(labels, replicates)
+    assert _mean(labelled, [0, 1], torch.zeros(2)).startswith("mean IoU 0.300 ")
+    # the quantiles 0.025 and 0.975 between 0.14 and 0.26, mirrored at 0.2
+    assert _mean(labelled, [0, 1], torch.tensor([-3.0, 1.0])) == "mean IoU 0.200 [0.143, 0.257]"
+    assert _mean(labelled, [1], torch.ones(2)) == "IoU 0.500 [0.000, 1.000]"
 
 
 def test_without_labels_directions_have_numbers(
@@ -251,7 +272,14 @@ def test_images_are_turned_upright_as_in_the_library(
 
 
 def test_figures_of_files_of_one_name_are_numbered() -> None:
-    assert _stems(["a/1.png", "b/1.jpg", "why_orthonormal.png"]) == ["1", "1_2", "why_orthonormal_2"]
+    def names(*files: str, pages: int = 1) -> list[str]:
+        return list(_stems(files, pages).values())
+
+    assert names("a/1.png", "b/1.jpg", "why_orthonormal.png") == ["1", "1_2", "why_orthonormal_2"]
+    assert names("a/1.png", "b/1.png", "c/1_2.png", "d/1.png") == ["1", "1_2", "1_2_2", "1_3"]
+    assert names("a/Cat.png", "b/cat.png") == ["Cat", "cat_2"]  # one file where case does not count
+    assert names("1.png", "1-2.png", pages=2) == ["1", "1-2_2"]  # the first one's second page is 1-2
+    assert names("1.png", "1-2.png") == ["1", "1-2"]
 
 
 def _document(folder: Path) -> dict[str, Any]:

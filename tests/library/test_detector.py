@@ -9,7 +9,7 @@ from PIL import Image
 
 import uibe
 from tests.running import Bench, Run
-from uibe.errors import ConfigError, MismatchError
+from uibe.errors import ConfigError, DataError, MismatchError
 from uibe.functional.bilinear import upsample
 from uibe.library import ConceptDetector, Label
 from uibe.library.results import boxes
@@ -124,6 +124,31 @@ def test_unknown_classes_are_answered_with_close_ones(
         detector.explain(images[0], classes=["bycicle"])
     with pytest.raises(ConfigError, match="from 0 to 50"):
         detector.explain(images[0], classes=[51])
+    with pytest.raises(ConfigError, match="classes: none are given"):
+        detector.explain(images[0], classes=[])
+
+
+def test_a_single_class_need_not_be_in_a_list(detector: ConceptDetector, images: list[Image.Image]) -> None:
+    (expected,) = detector.explain(images[0], classes=["car"])
+    for given in ("car", "CAR", expected.classes[0]):
+        (found,) = detector.explain(images[0], classes=given)
+        assert found.classes == expected.classes
+        assert torch.equal(found.contributions, expected.contributions)
+
+
+def test_a_direction_that_is_not_there_has_no_name(detector: ConceptDetector) -> None:
+    assert detector.name(63) == "direction 63"
+    for wrong in (64, -1):
+        with pytest.raises(ConfigError, match="from 0 to 63"):
+            detector.name(wrong)
+
+
+def test_features_of_another_layer_are_told_as_such(detector: ConceptDetector) -> None:
+    with pytest.raises(DataError, match=r"expected \(N, 64, H, W\), got \(2, 32, 6, 6\); images"):
+        detector.transform(torch.zeros(2, 32, 6, 6))
+    with pytest.raises(DataError, match="channels come first"):
+        detector.transform(torch.zeros(2, 32, 32, 3))
+    assert detector.transform(torch.zeros(2, 64, 1, 3)).shape == (2, 64, 1, 3)  # features, however wide
 
 
 def test_weights_without_names_have_numbers() -> None:
@@ -167,6 +192,8 @@ def test_what_is_not_there_or_does_not_fit_is_refused(trained: Run, tmp_path: Pa
         uibe.load(tmp_path)
     with pytest.raises(ConfigError, match="cannot be used here"):
         uibe.load(trained.path, device="meta:x")
+    with pytest.raises(ConfigError, match="cannot be used here"):
+        uibe.load(trained.path).to("meta:x")
     (tmp_path / "text.ckpt").write_text("text")
     with pytest.raises(MismatchError, match="damaged or no checkpoint"):
         uibe.load(tmp_path / "text.ckpt")

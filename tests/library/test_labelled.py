@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from uibe.errors import ConfigError, DataError, MismatchError
-from uibe.functional.detectors import Detectors
 from uibe.library import ConceptDetector, Label
 from uibe.library.detecting import detections, leaders
 from uibe.library.naming import direction_number
@@ -64,6 +63,45 @@ def test_one_result_a_concept(labelled: ConceptDetector, plain: ConceptDetector,
     assert weighted == sorted(weighted, reverse=True)
 
 
+def test_segments_are_the_masks_of_detect_without_overlaps(
+    labelled: ConceptDetector, image: Image.Image
+) -> None:
+    images = [image, image.rotate(180), image.resize((31, 47))]
+    overlapping = 0
+    for found, segments in zip(labelled.detect(images, top=None), labelled.segment(images), strict=True):
+        masks = {one.direction: one.mask for one in found}
+        assert len(masks) > 1
+        assert set(segments.names) <= set(masks)
+        covered = torch.stack(list(masks.values()))
+        overlapping += int((covered.sum(0) > 1).sum())
+        assert torch.equal(segments.directions >= 0, covered.any(0))  # to the pixel
+        for number in segments.names:
+            assert bool(masks[number][segments.directions == number].all())
+        alone = covered.sum(0) == 1
+        for number, mask in masks.items():
+            assert bool((segments.directions[mask & alone] == number).all())
+    assert overlapping  # else nothing was to be decided
+
+
+def test_a_planted_concept_is_that_of_its_leader_in_both(plain: ConceptDetector, image: Image.Image) -> None:
+    # a detector of the same label fires everywhere and more strongly, but fits the concept badly
+    basis = InterpretableBasis(64)
+    basis.thresholds.data.fill_(1e3)
+    pixels = plain.features(image)[0].flatten(1)
+    good, bad = pixels.std(1).topk(2).indices.tolist()
+    basis.thresholds.data[good] = pixels[good].median()
+    basis.thresholds.data[bad] = pixels[bad].min() - 100
+    labels = [SKY._replace(iou=0.0)] * 64
+    labels[good], labels[bad] = ROAD, ROAD._replace(iou=0.1)
+    detector = ConceptDetector(plain.backbone, basis, labels)
+    (found,), (segments,) = detector.detect(image)[0], detector.segment(image)
+    assert (found.direction, found.name, segments.names) == (good, "road (object)", {good: "road (object)"})
+    assert torch.equal(segments.directions == good, found.mask)
+    assert 0.2 < float(found.mask.double().mean()) < 0.8
+    everything = detector.detect(image, per_concept=False)[0]
+    assert {one.direction: bool(one.mask.all()) for one in everything} == {good: False, bad: True}
+
+
 def test_results_are_limited(plain: ConceptDetector, image: Image.Image) -> None:
     everything = plain.detect(image, top=None)[0]
     scores = [found.score for found in everything]
@@ -79,8 +117,8 @@ def test_results_are_limited(plain: ConceptDetector, image: Image.Image) -> None
 
 def test_a_name_that_hardly_fits_does_not_come_first() -> None:
     labels = [ROAD._replace(concept="crosshatched", iou=0.049), ROAD._replace(concept="tree", iou=0.4)]
-    features, scores = torch.tensor([9.0, 1.0]).view(2, 1, 1), torch.tensor([1.0, 0.8])
-    given = (Image.new("RGB", (4, 4)), features, scores, Detectors(torch.eye(2), torch.zeros(2)), [0, 1])
+    logits = torch.logit(torch.tensor([1 - 1e-6, 0.8])).view(2, 1, 1)
+    given = (Image.new("RGB", (4, 4)), logits, [0, 1])
     found = detections(*given, ["crosshatched", "tree"], labels)
     assert [each.name for each in found] == ["tree", "crosshatched"]
     assert "IoU 0.400, score 0.800" in repr(found[0])
@@ -93,6 +131,11 @@ def test_limits_must_make_sense(plain: ConceptDetector, image: Image.Image) -> N
         plain.detect(image, top=0)
     with pytest.raises(ConfigError, match="min_score: expected a number from 0 to 1, got 50"):
         plain.detect(image, min_score=50)
+    for share in (2.0, -0.1, float("nan")):
+        with pytest.raises(ConfigError, match="min_iou: expected a number from 0 to 1, got"):
+            plain.detect(image, share)
+        with pytest.raises(ConfigError, match="min_iou: expected a number from 0 to 1, got"):
+            plain.segment(image, share)
     with pytest.raises(ConfigError, match="count: expected at least 1"):
         plain.top_images(0, [image], count=0)
 

@@ -44,6 +44,15 @@ def test_lists_may_be_mixed_and_of_several_sizes() -> None:
     assert [picture.size for picture in found] == [(7, 5), (2, 3), (6, 4), (6, 4)]
 
 
+def test_values_that_round_to_a_byte_are_taken() -> None:
+    # resizing and float32 leave images a little outside of [0, 1]
+    outside = np.array([[[-0.4, 0.0, 255.4]]]) / 255
+    assert np.asarray(pictures(outside)[0]).tolist() == [[[0, 0, 255]]]
+    for wrong in (-0.6, 255.6):
+        with pytest.raises(DataError, match=r"in \[0, 1\], got"):
+            pictures(np.full((1, 1, 3), wrong / 255))
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [

@@ -44,6 +44,25 @@ def test_steps_add_up_to_the_logit(parts: ClassParts) -> None:
     ]
 
 
+def test_one_other_is_no_plural(parts: ClassParts) -> None:
+    names = [step.name for step in parts._replace(others_for=(1.0, 1), others_against=(0.0, 0)).steps()]
+    assert "1 other for it" in names
+    assert "0 others against it" in names
+
+
+def test_three_classes_are_no_wall_and_maps_are_not_squeezed(parts: ClassParts) -> None:
+    told = parts._replace(missed=missed_note(2.5, 2.0, "blocks.6", 64, 64))
+    figure = explanation_figure(Image.new("RGB", (8, 8)), [told] * 3, "a.png")
+    assert figure.get_size_inches()[1] < 11
+    figure.savefig(io.BytesIO(), format="png", dpi=figure.dpi)
+    maps = [axis.get_window_extent() for axis in figure.axes if "sum of" in axis.get_title()]
+    charts = [axis for axis in figure.axes if "misses" in axis.get_title()]
+    assert len(maps) == len(charts) == 3
+    assert all(box.height > 0.9 * figure.dpi for box in maps)
+    for chart in charts:  # its note ends before the maps begin
+        assert chart.title.get_window_extent().x1 < min(box.x0 for box in maps)
+
+
 def test_bars_begin_where_the_one_before_ended(parts: ClassParts) -> None:
     figure = explanation_figure(Image.new("RGB", (8, 6)), [parts], "a.png")
     (axis,) = [each for each in figure.axes if each.patches]

@@ -1,9 +1,9 @@
 """Decoding of image files, and a folder of unlabelled images as a data set."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypedDict
+from typing import BinaryIO, TypedDict
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -16,7 +16,6 @@ from uibe.errors import DataError
 __all__ = [
     "ImageFolderDataset",
     "ImageSample",
-    "ReadImages",
     "as_rgb",
     "content_fingerprint",
     "decode_mask",
@@ -40,18 +39,6 @@ class ImageSample(TypedDict):
 
     image: Tensor
     row: int
-
-
-class ReadImages(NamedTuple):
-    """Files of images that a user named.
-
-    Attributes:
-        read: RGB images, upright, by file.
-        failed: why the others could not be read.
-    """
-
-    read: dict[str, Image.Image]
-    failed: dict[str, DataError]
 
 
 class ImageFolderDataset(Dataset[ImageSample]):
@@ -118,27 +105,29 @@ def read_rgb(path: Path, where: str = "", upright: bool = False, advice: str = _
     return decode_rgb(path, str(path), where, upright, advice)
 
 
-def read_images(files: Iterable[str], where: str) -> ReadImages:
-    """Decode images, upright; one that cannot be read does not lose the others.
+def read_images(
+    files: Iterable[str], where: str, failed: dict[str, DataError]
+) -> Iterator[tuple[str, Image.Image]]:
+    """Decode images one after the other, upright; one that cannot be read does not lose the others.
 
     Args:
-        files: one or more.
+        files: one or more; of equal ones the first counts.
         where: option that names them.
+        failed: gets the errors of those that cannot be read.
 
     Raises:
-        DataError: none of them can be read.
+        DataError: at the end, if none of them can be read.
     """
-    found = ReadImages({}, {})
-    for file in dict.fromkeys(files):
+    files = dict.fromkeys(files)
+    for file in files:
         try:
-            found.read[file] = read_rgb(
-                Path(file), where, upright=True, advice="give a file that is an image"
-            )
+            image = read_rgb(Path(file), where, upright=True, advice="give a file that is an image")
         except DataError as error:
-            found.failed[file] = error
-    if not found.read:
-        raise DataError("; ".join(map(str, found.failed.values())))
-    return found
+            failed[file] = error
+        else:
+            yield file, image
+    if len(failed) == len(files):
+        raise DataError("; ".join(map(str, failed.values())))
 
 
 def decode_rgb(

@@ -1,6 +1,7 @@
 """Concept detectors on images: the one object that a library user needs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self, SupportsIndex
 
@@ -8,19 +9,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from uibe.errors import ConfigError, DataError, MismatchError
+from uibe.errors import ConfigError, MismatchError
+from uibe.functional.detectors import Detectors
 from uibe.functional.groups import Grouping
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.library.describing import concept_table, labelled
 from uibe.library.detecting import check_limits, counting, detections, leaders
-from uibe.library.explaining import coordinates_of, explain_features
+from uibe.library.explaining import Classes, coordinates_of, explain_features
 from uibe.library.explanation import Explanation
 from uibe.library.folder import write_folder
 from uibe.library.hub import upload
 from uibe.library.labels import Label
+from uibe.library.layer import are_features, batches, features_of
 from uibe.library.named import named_images
 from uibe.library.naming import concepts_of, direction_number
-from uibe.library.pictures import CHANNELS, Images, pictures
+from uibe.library.pictures import Images, pictures
 from uibe.library.results import Detection, Segmentation, TopImage
 from uibe.library.segmenting import segmentation
 from uibe.library.strongest import top_images
@@ -29,8 +32,6 @@ from uibe.modules.basis import InterpretableBasis
 from uibe.modules.linear_detectors import LinearDetectors
 
 __all__ = ["ConceptDetector"]
-
-_BATCH = 32  # images that run through the backbone at once
 
 
 class ConceptDetector:
@@ -61,15 +62,13 @@ class ConceptDetector:
         >>> image = Image.new("RGB", (120, 80), "green")
         >>> detector.features([image, image]).shape, detector.transform(image).shape
         (torch.Size([2, 64, 12, 12]), torch.Size([1, 64, 12, 12]))
-        >>> [found.mask.shape for found in detector.detect(image)[0]][0]
-        torch.Size([80, 120])
-        >>> detector.segment(image)[0].directions.shape
-        torch.Size([80, 120])
+        >>> detector.detect(image)[0][0].mask.shape, detector.segment(image)[0].directions.shape
+        (torch.Size([80, 120]), torch.Size([80, 120]))
         >>> explanation = detector.explain(image, classes=["car"])[0]
         >>> abs(float(explanation.residual[0])) < 1e-5, len(explanation.top(3))
         (True, 3)
-        >>> [found.name for found in detector.top_images(5, [image, Image.new("RGB", (9, 9))], count=1)]
-        ['0']
+        >>> detector.top_images(5, [image, image], count=1)[0].name
+        '0'
         >>> detector.to("cpu").name(5), detector.device
         ('direction 5', device(type='cpu'))
         >>> import tempfile
@@ -120,15 +119,23 @@ class ConceptDetector:
         return next(self.backbone.parameters()).device
 
     def to(self, device: str | torch.device) -> Self:
-        """Move it to another device."""
-        self.backbone.to(device)
+        """Move it to another device.
+
+        Raises:
+            ConfigError: if there is no such device here.
+        """
+        try:
+            self.backbone.to(device)
+        except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts that it has it
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"device: {str(device)!r} cannot be used here ({reason}); try cpu") from error
         self.basis.to(device)
         self.coordinates, self.detectors = self.coordinates.to(self.device), self.basis.detectors()
         return self
 
     def name(self, direction: int) -> str:
-        """Label of a direction, the concept that it was learned for, or its number."""
-        return self._names()[direction]
+        """Label of a direction, the concept that it was learned for, or its number; an error if unknown."""
+        return self._names()[self._number(direction)]
 
     def features(self, images: Images) -> Tensor:
         """The layer's output, `(N, D, H, W)`.
@@ -136,9 +143,7 @@ class ConceptDetector:
         Raises:
             DataError: if the images are of no known kind, or the layer's output is not finite.
         """
-        found = pictures(images)
-        parts = [range(len(found))[at : at + _BATCH] for at in range(0, len(found), _BATCH)]
-        return torch.cat([self._features([found[n] for n in p], [f"images[{n}]" for n in p]) for p in parts])
+        return torch.cat(list(batches(self.backbone, pictures(images))))
 
     def transform(self, images: Images) -> Tensor:
         """Scores in [0, 1] of every detector at every pixel of the layer, `(N, I, H, W)`.
@@ -149,11 +154,7 @@ class ConceptDetector:
         Raises:
             DataError: if the images are of no known kind.
         """
-        num_features = self.backbone.num_features
-        fits = isinstance(images, Tensor) and images.ndim == 4 and images.shape[1] == num_features
-        if isinstance(images, Tensor) and fits and num_features not in CHANNELS:
-            if not bool(images.isfinite().all()):
-                raise DataError("features: expected finite values, found NaN or infinity")
+        if are_features(images, self.backbone.num_features):
             return self.basis.transform(images.to(self.device))
         return self.basis.transform(self.features(images))
 
@@ -169,7 +170,8 @@ class ConceptDetector:
         """Which concepts are where: detectors that fire in each image, the highest score x IoU first.
 
         Several detectors may have one label. The one of the highest IoU speaks for all of them: see
-        `uibe.library.detecting.leaders`. Without labels, each speaks for itself.
+        `uibe.library.detecting.leaders`. Without labels, each speaks for itself. Masks may overlap; `segment`
+        gives each of their pixels to one of them.
 
         Args:
             images: of any kind.
@@ -186,48 +188,43 @@ class ConceptDetector:
             >>> backbone = Backbone("uibe.modules.small_cnn:small_cnn", "package:uibe.assets", "features.4")
             >>> labels = [Label("road", "object", 0.3 + 0.01 * place, 0.2, 0.9) for place in range(64)]
             >>> detector = ConceptDetector(backbone, InterpretableBasis(64), labels)
-            >>> image = Image.linear_gradient("L")
-            >>> [found.name for found in detector.detect(image)[0]]
+            >>> [found.name for found in detector.detect(Image.linear_gradient("L"))[0]]
             ['road (object)']
-            >>> len(detector.detect(image, top=3, per_concept=False)[0])
-            3
         """
-        check_limits(top, min_score)
-        kept = self._kept(min_iou)
-        kept = leaders(self.labels, kept) if per_concept else kept
-        found, names = pictures(images), self._names()
-        features = self.features(found)
-        scores = self.basis.transform(features).flatten(2).amax(2)
+        check_limits(min_iou, top, min_score)
+        found, kept, names = pictures(images), self._kept(min_iou, per_concept), self._names()
         return [
-            detections(image, each, score, self.detectors, kept, names, self.labels, top, min_score)
-            for image, each, score in zip(found, features, scores, strict=True)
+            detections(image, logits, kept, names, self.labels, top, min_score)
+            for image, logits in zip(found, self._logits(found), strict=True)
         ]
 
     def segment(self, images: Images, min_iou: float = INTERPRETABLE_IOU) -> list[Segmentation]:
-        """The detector of the highest score at each pixel of each image, among those that fire there.
+        """One concept for each pixel of each image: the masks of `detect(images, top=None)` without overlaps.
+
+        A pixel that several of those masks cover goes to the one whose detector lies farthest above its
+        threshold. So a region is a part of its concept's mask, and a pixel is left out (-1) where no mask is.
 
         Args:
             images: of any kind.
             min_iou: as in `detect`.
 
         Raises:
+            ConfigError: if the limit is out of range.
             DataError: if the images are of no known kind.
         """
+        check_limits(min_iou)
         found, kept, names = pictures(images), self._kept(min_iou), self._names()
         return [
-            segmentation(self.basis.transform(features)[0], image.size[::-1], kept, names)
-            for n, image in enumerate(found)
-            for features in [self._features([image], [f"images[{n}]"])]
+            segmentation(logits, image.size[::-1], kept, names)
+            for image, logits in zip(found, self._logits(found), strict=True)
         ]
 
-    def explain(
-        self, images: Images, classes: Sequence[str | int | float] | None = None, top: int = 3
-    ) -> list[Explanation]:
+    def explain(self, images: Images, classes: Classes | None = None, top: int = 3) -> list[Explanation]:
         """What each direction adds to the logits of each image.
 
         Args:
             images: of any kind.
-            classes: names or numbers of the classes to explain; None for each image's own highest.
+            classes: one or more, of `backbone.class_names` or numbers; None for each image's own highest.
             top: how many those are.
 
         Raises:
@@ -255,11 +252,10 @@ class ConceptDetector:
         """
         if count < 1:
             raise ConfigError(f"count: expected at least 1, got {count}")
-        number = len(self.detectors.thresholds)
-        place = direction_number(direction, self.labels, self._learned_names(), number)
+        place = self._number(direction)
         source = named_images(self.root if images is None else images)
-        directions, thresholds = self.detectors
-        return top_images(source, self._features, directions[place], thresholds[place], count)
+        one = Detectors(*(tensor[place] for tensor in self.detectors))
+        return top_images(source, partial(features_of, self.backbone), *one, count)
 
     def save(self, folder: str | Path) -> Path:
         """Write a folder for `uibe.load` and for others: tensors, labels, options and a model card.
@@ -282,14 +278,18 @@ class ConceptDetector:
         """
         return upload(self.save, repo_id, token, private)
 
-    def _features(self, images: list[Image.Image], names: Sequence[str]) -> Tensor:
-        preprocessing = self.backbone.preprocessing
-        inputs = preprocessing.standardize(torch.stack([preprocessing.resize(image) for image in images]))
-        return self.backbone.finite_features(inputs.to(next(self.backbone.parameters())), names)
+    def _logits(self, images: Sequence[Image.Image]) -> Iterator[Tensor]:
+        """`(I, H, W)` of each image, positive where a detector fires; the same for `detect` and `segment`."""
+        for features in batches(self.backbone, images):
+            yield from self.basis.logit_maps(features)
 
-    def _kept(self, min_iou: float) -> list[int]:
-        """Detectors that count as concepts."""
-        return counting(self.labels, len(self.detectors.thresholds), min_iou)
+    def _kept(self, min_iou: float, per_concept: bool = True) -> list[int]:
+        """Detectors that count as concepts, one for each unless all are asked for."""
+        kept = counting(self.labels, len(self.detectors.thresholds), min_iou)
+        return leaders(self.labels, kept) if per_concept else kept
+
+    def _number(self, direction: SupportsIndex | str) -> int:
+        return direction_number(direction, self.labels, self._learned_names(), len(self.detectors.thresholds))
 
     def _learned_names(self) -> tuple[str, ...]:
         """Concepts that supervised detectors were learned for."""

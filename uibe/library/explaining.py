@@ -18,7 +18,10 @@ from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
 from uibe.modules.linear_detectors import LinearDetectors
 
-__all__ = ["class_name", "class_numbers", "coordinates_of", "explain_features"]
+__all__ = ["Classes", "class_name", "class_numbers", "coordinates_of", "explain_features"]
+
+Classes = str | int | float | Sequence[str | int | float]
+"""One or more outputs of a network, by name or number."""
 
 
 @torch.no_grad()
@@ -40,17 +43,19 @@ def class_name(backbone: Backbone, number: int) -> str:
     return f"class {number}" if backbone.class_names is None else backbone.class_names[number]
 
 
-def class_numbers(backbone: Backbone, classes: Sequence[str | int | float], num_classes: int) -> list[int]:
+def class_numbers(backbone: Backbone, classes: Classes, num_classes: int) -> list[int]:
     """Numbers of the outputs that are meant, by name or number.
 
     Args:
         backbone: its weights may carry names.
-        classes: names, upper or lower case, or numbers.
+        classes: names, upper or lower case, or numbers; a single one need not be in a list.
         num_classes: K.
 
     Raises:
         ConfigError: if there is no such class; the message suggests the closest names.
     """
+    if isinstance(classes, str | int | float):
+        classes = [classes]
     return [_class_number(backbone.class_names, each, num_classes) for each in classes]
 
 
@@ -72,7 +77,7 @@ def explain_features(
     backbone: Backbone,
     basis: Coordinates,
     features: Tensor,
-    classes: Sequence[str | int | float] | None = None,
+    classes: Classes | None = None,
     top: int = 3,
     concepts: Sequence[str] = (),
 ) -> list[Explanation]:
@@ -82,7 +87,7 @@ def explain_features(
         backbone: its head is explained.
         basis: on the backbone's device.
         features: `(N, D, H, W)`.
-        classes: names or numbers of the classes to explain; None for each image's own highest.
+        classes: one or more, names or numbers; None for each image's own highest.
         top: how many those are.
         concepts: of the I directions; of one name their contributions are summed. None for numbers.
 
@@ -96,6 +101,8 @@ def explain_features(
     size, number = logits.shape[1], len(basis.directions)
     called = tuple(concepts) or concepts_of(None, (), number)
     given = None if classes is None else class_numbers(backbone, classes, size)
+    if given == []:
+        raise ConfigError("classes: none are given; name at least one, or leave them out for the highest")
     found = []
     for each, own in zip(features, logits, strict=True):
         chosen = own.topk(min(top, size)).indices.tolist() if given is None else given

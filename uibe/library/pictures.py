@@ -15,11 +15,13 @@ from uibe.errors import DataError
 
 __all__ = ["CHANNELS", "Images", "pictures"]
 
+_ROUNDING = 0.5 / 255  # what is no farther outside gives the outermost byte, as resized images often do
+
 OneOrSeveral = str | Path | Image.Image | NDArray[Any] | Tensor
 Images = OneOrSeveral | Sequence[OneOrSeveral]
 """An image or several: see `pictures`."""
 
-CHANNELS = (1, 3, 4)
+CHANNELS = frozenset({1, 3, 4})
 """Grey, RGB, and RGB with transparency, which is dropped."""
 
 
@@ -106,9 +108,9 @@ def _bytes(images: NDArray[Any], where: str) -> NDArray[np.uint8]:
     if not np.isfinite(images).all():
         raise DataError(f"{where}: some values are NaN or infinite; expected floating numbers in [0, 1]")
     low, high = images.min(), images.max()
-    if low < 0 or high > 1:
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise DataError(
             f"{where}: expected floating numbers in [0, 1], got {low:.4g} to {high:.4g}: divide by 255, or "
             "undo a normalization"
         )
-    return (images * 255).round().astype(np.uint8)
+    return (images * 255).round().clip(0, 255).astype(np.uint8)

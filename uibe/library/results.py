@@ -49,7 +49,7 @@ class Detection(NamedTuple):
 
 
 class Segmentation(NamedTuple):
-    """The strongest detector at each pixel.
+    """One detector for each pixel: of those that fire there the farthest above its threshold.
 
     Attributes:
         directions: `(H, W)` int64, in the image's own size; -1 where none fires.

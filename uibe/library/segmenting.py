@@ -1,39 +1,33 @@
-"""The strongest detector of each pixel."""
+"""The concept of each pixel."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from uibe.functional.bilinear import upsample
+from uibe.functional.regions import strongest
 from uibe.library.results import Segmentation
 
 __all__ = ["segmentation"]
 
 
 def segmentation(
-    scores: Tensor, size: tuple[int, int], kept: Sequence[int], names: Sequence[str]
+    logits: Tensor, size: tuple[int, int], kept: Sequence[int], names: Sequence[str]
 ) -> Segmentation:
-    """The detector of the highest score at each pixel of an image, among those that fire there.
+    """The detector of the highest logit at each pixel of an image, among those that fire there.
 
     Args:
-        scores: `(I, H, W)` in [0, 1], of the layer's pixels.
+        logits: `(I, H, W)` of the layer's pixels, positive where a detector fires.
         size: height and width of the image.
         kept: numbers of the detectors that count.
         names: of the I detectors.
 
     Example:
-        >>> scores = torch.tensor([0.9, 0.7, 0.2]).view(3, 1, 1).expand(3, 2, 2)
-        >>> segmentation(scores, (4, 4), [1, 2], ["a", "b", "c"])
+        >>> logits = torch.tensor([3.0, 1.0, -2.0]).view(3, 1, 1).expand(3, 2, 2)
+        >>> segmentation(logits, (4, 4), [1, 2], ["a", "b", "c"])
         Segmentation(4 x 4: b 100%, nothing 0%)
     """
-    logits = torch.logit(scores[list(kept)].double(), eps=1e-12)
-    best = torch.zeros(size, dtype=logits.dtype, device=logits.device)
-    strongest = torch.full(best.shape, -1, device=best.device)
-    for number, each in zip(kept, logits, strict=True):
-        if bool((each > 0).any()):
-            here = upsample(each[None], size)[0]
-            strongest = torch.where(here > best, number, strongest)
-            best = torch.maximum(best, here)
-    occurring = [number for number in torch.unique(strongest).tolist() if number >= 0]
-    return Segmentation(strongest.cpu(), {number: names[number] for number in occurring})
+    numbers = torch.tensor([*kept, -1], device=logits.device)  # the last is found by the place -1
+    directions = numbers[strongest(logits[list(kept)], size)]
+    occurring = [number for number in torch.unique(directions).tolist() if number >= 0]
+    return Segmentation(directions.cpu(), {number: names[number] for number in occurring})

@@ -159,9 +159,13 @@ class InterpretableBasis(nn.Module):
     @torch.no_grad()
     def transform(self, features: Tensor) -> Tensor:
         """Scores in [0, 1] of every detector at every pixel, `(N, D, H, W)` to `(N, I, H, W)`."""
+        return torch.sigmoid(self.logit_maps(features))
+
+    @torch.no_grad()
+    def logit_maps(self, features: Tensor) -> Tensor:
+        """Logits whose sigmoid the scores are, positive where a detector fires; as `transform`."""
         directions, thresholds = self.detectors()
-        maps = projection_maps(features, directions) - thresholds[:, None, None]
-        return torch.sigmoid(maps / self.margin)
+        return (projection_maps(features, directions) - thresholds[:, None, None]) / self.margin
 
     @torch.no_grad()
     def orthogonality_error(self) -> Tensor:

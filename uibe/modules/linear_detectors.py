@@ -96,9 +96,14 @@ class LinearDetectors(nn.Module):
     @torch.no_grad()
     def transform(self, features: Tensor) -> Tensor:
         """Scores in [0, 1] of every detector at every pixel, `(N, D, H, W)` to `(N, I, H, W)`."""
+        return torch.sigmoid(self.logit_maps(features))
+
+    @torch.no_grad()
+    def logit_maps(self, features: Tensor) -> Tensor:
+        """Logits whose sigmoid the scores are, positive where a detector fires; as `transform`."""
         own = Detectors(self.weights, self.thresholds)
         directions, thresholds = fold(own, self.standardizer.mean, self.standardizer.transform)
-        return torch.sigmoid(projection_maps(features, directions) - thresholds[:, None, None])
+        return projection_maps(features, directions) - thresholds[:, None, None]
 
     def save(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
         """Write the detectors as safetensors.

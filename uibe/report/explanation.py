@@ -103,9 +103,9 @@ class ClassParts(NamedTuple):
         return [
             Step("constant", self.constant),
             *(Step(part.name, part.value, part, len(part.directions)) for part in self.positive),
-            Step(f"{num_plus} others for it", plus),
+            Step(f"{_others(num_plus)} for it", plus),
             *(Step(part.name, part.value, part, len(part.directions)) for part in self.negative),
-            Step(f"{num_minus} others against it", minus),
+            Step(f"{_others(num_minus)} against it", minus),
             *([Step("no clear concept", value, None, count)] if count else []),
             Step("residual", self.residual),
         ]
@@ -137,11 +137,11 @@ def explanation_table(title: str, parts: ClassParts) -> Table:
         table.caption, table.caption_justify = Text(parts.missed, style="bold red"), "left"
     table.add_column("part")
     table.add_column("directions", justify="right")
-    table.add_column("IoU [95%]")
+    table.add_column("mean IoU [95%]" if parts.sums_directions else "IoU [95%]")
     table.add_column("adds to the logit", justify="right")
     steps = parts.steps()
     for place, (name, value, part, summed) in enumerate(steps, 1):
-        detail = part.detail.removeprefix("IoU ") if part else ""
+        detail = part.detail.removeprefix("mean ").removeprefix("IoU ") if part else ""
         cells = escape(name), str(summed or ""), escape(detail), _signed(value)
         table.add_row(*cells, end_section=place == len(steps))
     table.add_row("logit", "", "", f"{parts.logit:+.4f}", style="bold")
@@ -198,6 +198,10 @@ def parts_document(
 def _numbers(part: Part) -> dict[str, Any]:
     """Contribution and heat map of a part, unrounded."""
     return {"contribution": part.value, "heat_map": part.heat.tolist()}
+
+
+def _others(number: int) -> str:
+    return f"{number} other{'s' * (number != 1)}"
 
 
 def _signed(value: float) -> str:

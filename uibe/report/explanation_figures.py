@@ -1,6 +1,7 @@
 """Figures of explained predictions: blue speaks for a class, vermillion against it (Okabe and Ito)."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from textwrap import fill, shorten
 
 import numpy as np
@@ -10,11 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from uibe.functional.bilinear import upsample
+from uibe.report.comparison_figures import save_figure
 from uibe.report.explanation import ClassParts, Part
 from uibe.report.explanation_residual import EXACT
 from uibe.report.figures import plain
 
-__all__ = ["explanation_figure", "residual_figure"]
+__all__ = ["CLASSES", "explanation_figure", "page_name", "residual_figure", "save_explanation"]
+
+CLASSES = 3
+"""In one figure; more go on in the next, so that none becomes a wall."""
 
 _FOR, _AGAINST, _NEUTRAL = "#0072B2", "#D55E00", "#8A8A8A"
 _SIZE = 288
@@ -29,10 +34,45 @@ _WHY = (
     "not, but then what one of them adds depends on the others."
 )
 """Caption of the residuals."""
+_HEIGHT, _NOTE = 2.75, 0.4
+"""Of a class in inches, and what a note on its residual takes."""
 _FADING = 0.6
 """Power from a value to its colour's strength: below 1, so that weak maps can be told from none."""
 _ROBUST = 0.98
 """Share of the maps' places within the colour scale: a few peaks would make all else faint."""
+
+
+def page_name(name: str, number: int) -> str:
+    """Name of an image's figure, the first being number 1.
+
+    Example:
+        >>> page_name("cat", 1), page_name("cat", 2)
+        ('cat', 'cat-2')
+    """
+    return name if number == 1 else f"{name}-{number}"
+
+
+def save_explanation(
+    image: Image.Image, classes: Sequence[ClassParts], title: str, folder: Path, name: str
+) -> list[str]:
+    """Write figures of three classes each, as PNG and SVG; the names of the PNG files.
+
+    Args:
+        image: RGB.
+        classes: at least one.
+        title: of each figure.
+        folder: there already.
+        name: see `page_name`.
+
+    Raises:
+        DataError: if they cannot be written.
+    """
+    found = []
+    for number, at in enumerate(range(0, len(classes), CLASSES), 1):
+        figure = explanation_figure(image, classes[at : at + CLASSES], title)
+        save_figure(figure, folder, page_name(name, number))
+        found.append(f"{page_name(name, number)}.png")
+    return found
 
 
 def explanation_figure(image: Image.Image, classes: Sequence[ClassParts], title: str) -> Figure:
@@ -55,29 +95,26 @@ def explanation_figure(image: Image.Image, classes: Sequence[ClassParts], title:
     """
     columns = max(1, *(max(len(each.positive), len(each.negative)) for each in classes))
     wide = min(1.6, max(0.7, image.width / image.height))
-    figure = Figure(
-        figsize=(6.4 + 1.75 * columns * wide**0.5, 3.9 * len(classes) + 1.0), layout="constrained"
-    )
-    ratios = [*[1.0] * (2 * len(classes)), 0.06]
-    grid = figure.add_gridspec(
-        2 * len(classes) + 1,
-        columns + 2,
-        width_ratios=[1.15, 2.0 / wide**0.5, *[1] * columns],
-        height_ratios=ratios,
-    )
+    heights = [_HEIGHT + _NOTE * bool(each.missed) for each in classes]
+    figure = Figure(figsize=(6.4 + 1.75 * columns * wide**0.5, sum(heights) + 0.9), layout="constrained")
+    ratios = {"width_ratios": [1.15 + 2.0 / wide**0.5, columns], "height_ratios": [*heights, 0.12]}
+    grid = figure.add_gridspec(len(classes) + 1, 2, **ratios)
     scale = _scale([part for parts in classes for part in parts.shown])
     for place, parts in enumerate(classes):
-        rows = slice(2 * place, 2 * place + 2)
-        original = figure.add_subplot(grid[rows, 0])
+        whole = grid[place, 0].subgridspec(1, 2, width_ratios=[1.15, 2.0 / wide**0.5])
+        maps = grid[place, 1].subgridspec(2, columns)  # apart, as the chart's words below cost them no height
+        original = figure.add_subplot(whole[0])
         original.imshow(np.asarray(image))
         original.set_title(plain(shorten(parts.name, 30, placeholder="...")), fontsize=10, weight="bold")
         original.set_axis_off()
-        _waterfall(figure.add_subplot(grid[rows, 1]), parts)
-        for row, shown in enumerate((parts.positive, parts.negative), 2 * place):
-            for column, part in enumerate(shown, 2):
-                _overlay(figure.add_subplot(grid[row, column]), image, part, scale)
+        _waterfall(figure.add_subplot(whole[1]), parts)
+        for row, shown in enumerate((parts.positive, parts.negative)):
+            for column, part in enumerate(shown):
+                _overlay(figure.add_subplot(maps[row, column]), image, part, scale)
     heats = [part.heat for parts in classes for part in parts.shown]
-    _colour_bar(figure.add_subplot(grid[-1, 2:]), scale, heats[0].shape if heats else (1, 1))
+    _colour_bar(figure.add_subplot(grid[-1, 1]), scale, heats[0].shape if heats else (1, 1))
+    if any(parts.sums_directions for parts in classes):
+        _note(figure.add_subplot(grid[-1, 0]), "[n]: number of directions that are summed")
     figure.suptitle(plain(shorten(title, 100, placeholder="...")), fontsize=10)
     return figure
 
@@ -130,7 +167,13 @@ def _overlay(axis: Axes, image: Image.Image, part: Part, scale: float) -> None:
     heat = upsample(part.heat[None].float().cpu(), (height, width))[0].double().numpy()
     axis.imshow(_blend(0.55 + 0.45 * grey, heat / scale))
     name = plain(shorten(part.name, 30, placeholder="..."))
-    axis.set_title(f"{name}\n{part.value:+.2f}{_count(part)}\n{plain(part.detail)}".rstrip(), fontsize=7)
+    axis.set_title(f"{name}\n{_signed(part.value)}{_count(part)}\n{plain(part.detail)}".rstrip(), fontsize=7)
+    axis.set_axis_off()
+
+
+def _note(axis: Axes, text: str) -> None:
+    """Words where nothing is drawn."""
+    axis.text(0.5, 1.0, text, fontsize=7, ha="center", va="top")
     axis.set_axis_off()
 
 
@@ -159,6 +202,11 @@ def _count(part: Part) -> str:
     return f", sum of {len(part.directions)} directions" if len(part.directions) > 1 else ""
 
 
+def _signed(value: float) -> str:
+    """The same in bars and maps; what is small keeps a digit."""
+    return f"{value:+.2f}" if abs(value) >= 5e-3 or value == 0 else f"{value:+.0e}"
+
+
 def _rgb(colour: str) -> NDArray[np.float64]:
     return np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
 
@@ -181,7 +229,7 @@ def _waterfall(axis: Axes, parts: ClassParts) -> None:
             f"{name} [{step.summed}]" if step.summed else name
             for name, step in zip(names, steps, strict=True)
         ]
-    axis.set_yticks(range(len(steps) + 1), [*names, "logit"], fontsize=8)
+    axis.set_yticks(range(len(steps) + 1), [*names, "logit"], fontsize=7.5)
     axis.tick_params(axis="x", labelsize=7)
     axis.invert_yaxis()
     axis.axvline(0, color="black", linewidth=0.6, zorder=0)
@@ -189,16 +237,15 @@ def _waterfall(axis: Axes, parts: ClassParts) -> None:
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.set_xlabel(_coverage(parts), fontsize=7)
     if parts.missed:
-        axis.set_title(fill(plain(parts.missed), 62), fontsize=8, color=_AGAINST, weight="bold")
+        axis.set_title(fill(plain(parts.missed), 48), fontsize=7, color=_AGAINST, weight="bold")
 
 
 def _coverage(parts: ClassParts) -> str:
     """What the bars are, and how much of the whole is named."""
     what = "concepts" if parts.sums_directions else "directions"
-    note = "\n[n]: number of directions that are summed" if parts.sums_directions else ""
     share = f"{parts.covered:.0%} of all contributions, taken absolutely"
     missing = f",\nwhich together miss the logit by {parts.residual:+.2f}" if parts.missed else ""
-    return f"logit\nthe {len(parts.shown)} {what} named here: {share}{missing}{note}"
+    return f"logit\nthe {len(parts.shown)} {what} named here: {share}{missing}"
 
 
 def _bar(
@@ -206,6 +253,5 @@ def _bar(
 ) -> None:
     axis.barh(place, value, left=start, color=colour, height=0.7, alpha=0.45 if pale else 1.0)
     right = max(start, start + value) + 0.015 * span
-    text = f"{value:+.2f}" if abs(value) >= 5e-3 or value == 0 else f"{value:+.0e}"
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}  # the line at 0 may pass there
-    axis.text(right, place, text, va="center", ha="left", fontsize=7, bbox=behind)
+    axis.text(right, place, _signed(value), va="center", ha="left", fontsize=7, bbox=behind)
