@@ -1,6 +1,7 @@
 """`data.group_by`: kept with the checkpoint, changed when evaluating, told beside all intervals."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,12 @@ def test_a_folder_keeps_its_groups(trained: Run, bench: Bench, tmp_path: Path) -
     detector = uibe.load(tmp_path / "one")
     assert detector.grouping == Grouping("(.)\\.jpg$", 10, 8, 9.0)
     detector.save(tmp_path / "two")
-    for name in ("README.md", "detectors.json"):
-        assert (tmp_path / "two" / name).read_text() == (tmp_path / "one" / name).read_text()
+    folders = (tmp_path / "one", tmp_path / "two")
+    labels, again = ((each / "detectors.json").read_bytes() for each in folders)
+    assert labels == again
+    cards = [(each / "README.md").read_text() for each in folders]
+    scores, again = (re.findall("## Evaluation.*## Use", card, re.DOTALL) for card in cards)
+    assert scores == again != []
 
 
 @pytest.mark.parametrize("broken", [{}, 3, {"group_by": 1, "groups": 2, "single": 0, "effective": 2.0}])

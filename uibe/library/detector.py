@@ -287,8 +287,7 @@ class ConceptDetector:
         return leaders(self.labels, kept) if per_concept else kept
 
     def _number(self, direction: SupportsIndex | str) -> int:
-        number = len(self.detectors.thresholds)
-        return direction_number(direction, self.labels, self._learned_names(), number)
+        return direction_number(direction, self.labels, self._learned_names(), len(self.detectors.thresholds))
 
     def _learned_names(self) -> tuple[str, ...]:
         """Concepts that supervised detectors were learned for."""
