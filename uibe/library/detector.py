@@ -67,8 +67,10 @@ class ConceptDetector:
         >>> explanation = detector.explain(image, classes=["car"])[0]
         >>> abs(float(explanation.residual[0])) < 1e-5, len(explanation.top(3))
         (True, 3)
-        >>> detector.to("cpu").name(5), detector.top_images(5, [image, image], count=1)[0].name
-        ('direction 5', '0')
+        >>> detector.top_images(5, [image, image], count=1)[0].name
+        '0'
+        >>> detector.to("cpu").name(5), detector.device
+        ('direction 5', device(type='cpu'))
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     sorted(path.name for path in detector.save(folder).iterdir())
