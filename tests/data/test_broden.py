@@ -366,6 +366,13 @@ def test_verify_refuses_a_set_of_nothing_but_damage(root: Path) -> None:
         verify(index, "skip")
 
 
+def test_verify_refuses_a_split_of_nothing_but_damage(root: Path) -> None:
+    for name in ("b/2.jpg", "b/3.jpg"):
+        (root / "images" / name).unlink()
+    with pytest.raises(DataError, match=r"all 2 images of split 'val' are damaged; the first: .*b/2\.jpg"):
+        verify(BrodenIndex.read(root), "skip")
+
+
 def test_fingerprints_follow_content_and_not_place(root: Path, tmp_path: Path) -> None:
     index = BrodenIndex.read(root)
     images, labels = image_fingerprint(index), label_fingerprint(index)
