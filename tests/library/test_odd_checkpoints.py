@@ -88,11 +88,15 @@ def _odd_record(content: Content) -> None:
     content["uibe"]["format"] = ["1"]
 
 
+def _odd_hash(content: Content) -> None:
+    content["uibe"]["weights_sha256"] = "../x\n"
+
+
 def _odd_size(content: Content) -> None:
     content["hyper_parameters"]["image_size"] = [48.5, "x"]
 
 
-CONTENTS = [_stretched, _half, _whole, _shape, _renamed, _no_state, _odd_record, _odd_size]
+CONTENTS = [_stretched, _half, _whole, _shape, _renamed, _no_state, _odd_record, _odd_hash, _odd_size]
 
 
 @pytest.mark.parametrize("change", CONTENTS)
@@ -155,6 +159,7 @@ FOLDERS: dict[str, tuple[str, dict[str, Any], str]] = {
     "layer": ("config.json", {"layer": 7}, "odd layer"),
     "weights": ("config.json", {"weights": []}, "odd weights"),
     "hash": ("config.json", {"weights_sha256": 1.5}, "lacks weights_sha256"),
+    "no hash": ("config.json", {"weights_sha256": "../x"}, "lacks weights_sha256"),
     "labels": ("detectors.json", {"detectors": [{"concept": "car"}]}, "a detector lacks"),
     "too few": ("detectors.json", {"detectors": []}, "0 labels for"),
 }
