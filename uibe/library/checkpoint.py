@@ -54,15 +54,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         check_zip(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on bytes that are no checkpoint, the unpickler fails in any way
-        reason = (str(error).splitlines() or ["unreadable"])[0]
+        reason = printable((str(error).splitlines() or ["unreadable"])[0])
         raise MismatchError(f"{path}: damaged or no checkpoint ({reason}); {_instead_of(path)}") from error
     record_of(checkpoint, path)
     try:
         _check(checkpoint)
+        state = checkpoint["state_dict"]
+        broken = [printable(name) for name, each in state.items() if not each.isfinite().all()]
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
-        reason = (str(error).splitlines() or ["incomplete"])[0]
+        reason = printable((str(error).splitlines() or ["incomplete"])[0])
         raise MismatchError(f"{path}: contradicts itself ({reason}); {_instead_of(path)}") from error
-    broken = [name for name, each in checkpoint["state_dict"].items() if not each.isfinite().all()]
     if broken:
         raise MismatchError(f"{path}: {', '.join(broken)} not finite, the run diverged; {_instead_of(path)}")
     return dict(checkpoint)
