@@ -152,12 +152,11 @@ def _features(trainer: Trainer) -> Any:  # noqa: ANN401 - callbacks do not know 
 
 def _facts(trainer: Trainer, pl_module: LightningModule) -> dict[str, object]:
     data, backbone = _features(trainer), pl_module.backbone
-    images = ", ".join(f"{len(rows)} {split}" for split, rows in data.splits.items())
-    concepts = f"{len(data.concepts.names)} concepts" if data.has_labels else "no labels"
     height, width = backbone.feature_size
     return {
         "module": type(pl_module).__name__,
-        "data": f"{type(trainer.datamodule).__name__}, {images}, {concepts}",  # type: ignore[attr-defined]
+        "data module": type(trainer.datamodule).__name__,  # type: ignore[attr-defined]
+        **data.facts(),
         "backbone": f"{backbone.backbone}, weights {backbone.weights or 'random'}",
         "SHA-256 of the weights": backbone.weights_sha256,
         "layer": f"{backbone.layer}, {backbone.num_features} channels of {height} x {width}",

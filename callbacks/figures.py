@@ -1,5 +1,7 @@
 """Pictures of the strongest detectors in TensorBoard."""
 
+from typing import Any
+
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.utils.tensorboard import SummaryWriter
 
@@ -8,7 +10,8 @@ from callbacks.surroundings import board, find
 from uibe.errors import ConfigError
 from uibe.functional.detectors import Detectors
 from uibe.metrics.dissection import Dissection
-from uibe.report.examples import strongest_images, strongest_of_each_label
+from uibe.report.distinct import distinct_images
+from uibe.report.examples import strongest_of_each_label
 from uibe.report.figures import detector_caption, detector_figure
 
 __all__ = ["FiguresCallback"]
@@ -16,6 +19,8 @@ __all__ = ["FiguresCallback"]
 
 class FiguresCallback(Callback):
     """For the strongest detectors, their top validation images with the mask outlined, at the end of the fit.
+
+    Near duplicates of stronger images are passed over, by the report's rule (`uibe.report.distinct`).
 
     Args:
         detectors: number of detectors; 0 for no pictures.
@@ -42,10 +47,15 @@ class FiguresCallback(Callback):
     ) -> None:
         data = trainer.datamodule.features  # type: ignore[attr-defined]
         strongest = strongest_of_each_label(result)[: self.detectors]
-        examples = strongest_images(data.feature_batches("val"), learned.directions[strongest], self.images)
+        directions, thresholds = learned.directions[strongest], result.thresholds[strongest]
         rows = data.rows("val")
+
+        def image(position: int) -> Any:  # noqa: ANN401 - Pillow's, which no callback needs to know
+            return data.image(rows[position])
+
+        examples = distinct_images(data.feature_batches("val"), directions, thresholds, self.images, image)
         for rank, detector in enumerate(strongest.tolist()):
-            images = [data.image(rows[position]) for position in examples.positions[rank].tolist()]
+            images = [image(position) for position in examples.positions[rank].tolist()]
             concept = data.concepts.names[int(result.labels[detector])]
             caption = detector_caption(result, data.concepts.names, detector)
             figure = detector_figure(images, examples.maps[rank], float(result.thresholds[detector]), caption)

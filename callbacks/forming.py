@@ -22,9 +22,9 @@ class FormingCallback(Callback):
     """Draw the same detectors after every dissection, so that one sees their concepts form.
 
     They are chosen at the first dissection, the best of each label, and kept in the checkpoint. A picture
-    shows the validation images that excite the detector most at that time; `forming/1` is the same detector
-    throughout. From the eighth dissection on pictures become rarer, four to a doubling, and the last
-    dissection has its own: 100 dissections give 22 pictures a detector or 23.
+    shows the validation images that excite the detector most at that time, near duplicates too;
+    `forming/1` is the same detector throughout. From the eighth dissection on pictures become rarer, four
+    to a doubling, and the last dissection has its own: 100 dissections give 22 pictures a detector or 23.
 
     Args:
         detectors: number of detectors; 0 for no pictures.

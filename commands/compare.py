@@ -141,8 +141,9 @@ def _binary(scored: Comparison, bases: dict[str, Basis], store: FeatureStore) ->
             continue
         detectors = Detectors(bases[name].directions, thresholds)
         for reading in READINGS:
-            means = binary_metrics(detectors, own.dissection.labels, store, reading).means()
-            rows.append({"basis": name, "reading": reading, **means._asdict()})
+            found = binary_metrics(detectors, own.dissection.labels, store, reading)
+            labels = len(found.labels.unique())
+            rows.append({"basis": name, "reading": reading, "labels": labels, **found.means()._asdict()})
     return rows
 
 

@@ -15,12 +15,13 @@ from datamodules import (
 )
 from lightning_modules.checkpoint import hyper_parameters
 from uibe.data.broden import BrodenDataset, image_fingerprint, label_fingerprint
+from uibe.data.facts import root_name
 from uibe.data.features import FeatureStore
 from uibe.data.shards import is_sharded
 from uibe.errors import ConfigError
 from uibe.modules.backbone import Backbone
 
-__all__ = ["DataOptions", "device_of", "fingerprints", "open_data"]
+__all__ = ["DataOptions", "device_of", "fingerprints", "learned_on", "open_data"]
 
 DATA_MODULES: dict[str, type[FeatureDataModule]] = {
     cls.__name__: cls
@@ -83,6 +84,13 @@ def open_data(checkpoint: dict[str, Any], overrides: DataOptions, backbone: Back
     datamodule.prepare_data()
     datamodule.open(backbone)
     return datamodule
+
+
+def learned_on(checkpoint: dict[str, Any]) -> str:
+    """Name of the folder of a checkpoint's own data, and the data module that read it."""
+    root = hyper_parameters(checkpoint, "datamodule_hyper_parameters").get("root")
+    module = str(checkpoint["uibe"]["datamodule"])
+    return f"{root_name(root)} ({module})" if isinstance(root, str) and root else module
 
 
 def fingerprints(store: FeatureStore) -> dict[str, str]:

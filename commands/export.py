@@ -1,15 +1,17 @@
 """A basis for other programs, and a folder for `uibe.load`."""
 
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 
-from commands.data import DataOptions, device_of
+from commands.data import DataOptions, device_of, learned_on
 from commands.labelling import labels_for, open_labelled
 from commands.processes import alone
 from lightning_modules.checkpoint import basis_from, hyper_parameters, read_checkpoint
 from uibe.errors import ConfigError
 from uibe.library.detector import ConceptDetector
+from uibe.library.folder import write_folder
 from uibe.library.loading import detector_from
 from uibe.report.files import output_folder
 
@@ -56,9 +58,14 @@ def export(
         console.print(f"written  {folder / 'basis.safetensors'} alone: {error}", markup=False)
         return
     datamodule, reason = open_labelled(checkpoint, data or DataOptions(), detector.backbone)
+    about = {"learned on": learned_on(checkpoint)}
     if datamodule is not None:
         detector.labels = labels_for(detector.detectors, datamodule, replicates)
-    _say(console, detector, detector.save(folder), reason)
+        about.update(datamodule.features.facts())
+    # names of files, not where they lie: the folder is made to be shared
+    made = [f"python evaluate.py export --ckpt_path {quote(Path(ckpt_path).name)} --out {quote(folder.name)}"]
+    write_folder(folder, detector.backbone, detector.basis, detector.labels, about, made)
+    _say(console, detector, folder, reason)
 
 
 def _say(console: Console, detector: ConceptDetector, folder: Path, reason: str) -> None:

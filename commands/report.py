@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from commands.data import DataOptions, device_of, fingerprints, open_data
+from commands.data import DataOptions, device_of, fingerprints, learned_on, open_data
 from commands.processes import alone
 from commands.score import protocol_of
 from lightning_modules import BasisModule, SupervisedModule
@@ -24,12 +24,14 @@ from uibe.functional.explanation import class_influence, is_affine
 from uibe.library.explaining import coordinates_of
 from uibe.metrics.dissection import Dissection, dissect_replicates
 from uibe.metrics.protocol import EvaluationProtocol, detector_sets
+from uibe.report.card import commands
 from uibe.report.distinct import distinct_images
 from uibe.report.document import (
     affected_classes,
     category_scores_document,
     comparison_section,
     detectors_document,
+    pairs_document,
     scores_document,
 )
 from uibe.report.examples import Examples
@@ -88,7 +90,7 @@ def report(
     folder, console = output_folder(out), Console(soft_wrap=True)
     store = open_data(checkpoint, data or DataOptions(), module.backbone).features
     with console.status("Scoring detectors"):
-        sets = detector_sets(module.basis.detectors(), store, protocol)
+        sets = detector_sets(module.basis.detectors(), store, protocol, as_often=True)
         results, iou = dissect_replicates(sets, store, replicates, seed, protocol.union)
     primary = next(iter(results))
     with console.status("Drawing detectors"):
@@ -96,9 +98,10 @@ def report(
     classes = _classes(module, store, class_images, console)
     document = {
         "about": _about(
-            ckpt_path, checkpoint, store, protocol, {"replicates": str(replicates), "seed": str(seed)}
+            ckpt_path, out, checkpoint, store, protocol, {"replicates": str(replicates), "seed": str(seed)}
         ),
         "scores": scores_document(results, iou, protocol.quantile, isinstance(module, SupervisedModule)),
+        "pairs": pairs_document(results, iou),
         "categories": category_scores_document(results[primary], iou[primary]),
         "comparison": compared,
         "detectors": _detectors(results[primary], iou[primary], store, examples, pictures, classes),
@@ -136,6 +139,7 @@ def _comparison(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 def _about(
     ckpt_path: str,
+    out: str,
     checkpoint: dict[str, Any],
     store: FeatureStore,
     protocol: EvaluationProtocol,
@@ -147,6 +151,8 @@ def _about(
         "epoch": str(checkpoint["epoch"]),
         "backbone": options["backbone"],
         "layer": options["layer"],
+        **store.facts(),
+        "learned on": learned_on(checkpoint),
         "quantile": f"{protocol.quantile:g}",
         "union": protocol.union,
         **bootstrap,
@@ -165,6 +171,7 @@ def _about(
         "train_images": store.num_images("train"),
         "val_images": store.num_images("val"),
         "facts": facts,
+        "commands": commands(ckpt_path, str(Path(out).parent)),
     }
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from commands.data import DataOptions, fingerprints, open_data
 from commands.processes import together
+from lightning_modules import SupervisedModule
 from lightning_modules.checkpoint import module_from, read_checkpoint
 from uibe.errors import ConfigError
 from uibe.functional.processes import rank
@@ -31,8 +32,10 @@ def score(
 ) -> None:
     """Label and score the detectors; write `metrics.json` and `detectors.csv`, print a table.
 
-    Without options the evaluation is the one of training, and so are its digits. `torchrun --nproc_per_node 3
-    evaluate.py score ...` divides the images among three processes, with the same digits.
+    Without options the evaluation is the one of training, and so are its digits; added is the natural basis
+    firing as often as the learned one at its own thresholds, to compare those with.
+    `torchrun --nproc_per_node 3 evaluate.py score ...` divides the images among three processes, with the
+    same digits.
 
     Args:
         ckpt_path: checkpoint that train.py wrote.
@@ -50,7 +53,7 @@ def score(
     with together(device) as where:
         module = module_from(checkpoint, weights).to(where)
         store = open_data(checkpoint, data or DataOptions(), module.backbone).features
-        results = evaluate(module.basis.detectors(), store.share(), protocol)
+        results = evaluate(module.basis.detectors(), store.share(), protocol, as_often=True)
         if rank() == 0:
             about = {
                 "epoch": checkpoint["epoch"],
@@ -59,6 +62,7 @@ def score(
                 "fingerprints": {"weights": module.backbone.weights_sha256, **fingerprints(store)},
             }
             _write(folder, results, protocol, store.concepts.names, about)
+            _print(folder, results, protocol, isinstance(module, SupervisedModule))
 
 
 def _write(
@@ -80,9 +84,14 @@ def _write(
     }
     write_csv(folder / "detectors.csv", detector_rows(results[primary], concepts))
     write_json(folder / "metrics.json", metrics)
+
+
+def _print(
+    folder: Path, results: dict[str, Dissection], protocol: EvaluationProtocol, supervised: bool
+) -> None:
     console = Console(soft_wrap=True)
     scores = {name: describe(result) for name, result in results.items()}
-    console.print(score_table(scores, protocol.quantile))
+    console.print(score_table(scores, protocol.quantile, supervised))
     console.print(f"written  {folder / 'metrics.json'}, {folder / 'detectors.csv'}", markup=False)
 
 

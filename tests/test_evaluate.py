@@ -45,7 +45,12 @@ def test_score_repeats_the_digits_of_training(trained: Run, scored: Path) -> Non
     last = trained.dissection["history"][-1]
     assert metrics["epoch"] == last["epoch"] == 1
     assert {name: metrics[name] for name in last["learned"]} == last["learned"]
-    assert metrics["others"] == {name: last[name] for name in ("quantile", "natural")}
+    assert list(metrics["others"]) == ["quantile", "natural", "natural_as_often"]
+    for name in ("quantile", "natural"):
+        assert metrics["others"][name] == last[name]
+    # what to compare the basis at its own thresholds with, which training does not
+    rate = metrics["others"]["natural_as_often"]["firing_rate"]
+    assert 0.95 * metrics["firing_rate"] < rate <= metrics["firing_rate"]
 
 
 def test_metrics_say_what_was_evaluated(trained: Run, scored: Path) -> None:

@@ -39,7 +39,7 @@ def test_supervised_checkpoint(bench: Bench, trained: Run, tmp_path: Path) -> No
     assert outcome.code == 0, outcome.err
     found = content(tmp_path / "page")
     assert len(found["detectors"]) == len(run.state["basis.concepts"]) < 64
-    assert [each["title"] for each in found["scores"]][:1] == ["Supervised basis, own thresholds"]
+    assert [each["title"] for each in found["scores"]][:1] == ["supervised, own thresholds"]
     assert all(each["classes"] for each in found["detectors"])
 
 

@@ -29,7 +29,8 @@ def test_output_has_the_table_and_the_commands_to_go_on_with(trained: Run) -> No
     assert "S1 and S2 on the validation split, by epoch" in out
     assert f"checkpoint  {trained.path}" in out
     assert f"python evaluate.py score --ckpt_path {trained.path} --out {trained.folder}/score" in out
-    assert f"python evaluate.py export --ckpt_path {trained.path} --out" in out
+    for verb in ("report", "explain", "export"):
+        assert f"python evaluate.py {verb} --ckpt_path {trained.path} " in out
     assert f"tensorboard --logdir {trained.folder}" in out
     last = trained.dissection["history"][-1]
     assert f"{last['learned']['S1']:.2f}" in out

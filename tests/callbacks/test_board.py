@@ -147,20 +147,22 @@ def test_histograms_of_each_epoch(trained: Run, events: EventAccumulator) -> Non
     assert events.Histograms("IoU/learned")[-1].histogram_value.sum == pytest.approx(logged, rel=1e-5)
 
 
-def test_card_names_the_run_and_how_to_evaluate_it(trained: Run, tmp_path: Path) -> None:
+def test_card_names_the_run_and_how_to_evaluate_it(trained: Run, bench: Bench, tmp_path: Path) -> None:
     first, last = _cards(trained.folder)
     weights = trained.checkpoint["uibe"]["weights_sha256"]
     for card in (first, last):
         assert weights in card
         assert "| layer | features.4, 64 channels of 6 x 6 |" in card
+        assert f"| data | {bench.root.name} |" in card
         assert "| `model.image_size` | 48 |" in card
         assert "`model.lr`" not in card
     assert "| learned |" not in first
     assert f"| learned | {trained.dissection['history'][-1]['learned']['S1']:.4g} |" in last
     commands = [line.strip() for line in last.splitlines() if line.startswith("    python evaluate.py")]
-    assert len(commands) == 2
+    assert len(commands) == 4
+    photo = next((bench.root / "images").rglob("*.jpg"))
     for command in commands:
-        words = shlex.split(command)[2:]
+        words = shlex.split(command.replace("PHOTO", shlex.quote(str(photo))))[2:]
         outcome = run_evaluate(*words[:-1], tmp_path / words[0])
         assert outcome.code == 0, outcome.err
 

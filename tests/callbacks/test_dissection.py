@@ -43,7 +43,7 @@ def test_natural_basis_is_dissected_once(
 def test_natural_basis_can_be_left_out(bench: Bench, trained: Run, tmp_path: Path) -> None:
     run = fit(bench, tmp_path, "--dissection.natural", "false", "--dissection.thresholds", "[quantile]")
     assert set(run.dissection["history"][-1]) == {"epoch", "quantile"}
-    assert "learned at 0.005" in " ".join(run.outcome.out.split())
+    assert "learned at 0.5%" in " ".join(run.outcome.out.split())
     assert "natural at" not in " ".join(run.outcome.out.split())
 
 

@@ -1,6 +1,7 @@
 """Folders that are shared: written, read again, described, refused when damaged, uploaded."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,6 +81,17 @@ def test_model_card_follows_the_hub_s_conventions(exported: Path) -> None:
     labels = uibe.load(exported).labels
     assert labels is not None
     assert f"{max(label.iou for label in labels):.3f}" in body
+
+
+def test_model_card_names_the_data_and_the_command(trained: Run, exported: Path) -> None:
+    text = (exported / "README.md").read_text()
+    root = Path(trained.checkpoint["datamodule_hyper_parameters"]["root"])
+    assert f"| data | {root.name} |" in text
+    assert f"| learned on | {root.name} (SyntheticDataModule) |" in text
+    assert re.search(r"\| images \| \d+ train, \d+ val \|", text)
+    assert re.search(r"\| concepts \| \d+: \d+ color, \d+ object", text)
+    assert f"    python evaluate.py export --ckpt_path last.ckpt --out {exported.name}" in text
+    assert str(root.parent) not in text  # where it lies is nobody's business
 
 
 def test_names_cannot_break_the_card(trained: Run, tmp_path: Path) -> None:

@@ -156,8 +156,23 @@ def test_chunks_and_batches_change_nothing(
 def test_means_are_over_the_classifiers(data: FakeFeatures, detectors: Detectors) -> None:
     scores = binary_metrics(detectors, LABELS, data)
     means = scores.means()
-    assert means._fields == ("mPrecision", "mRecall", "mAP", "mF1", "mIoU")
-    assert list(means) == pytest.approx(rows(scores).mean(0).tolist(), rel=1e-12)
+    assert means._fields == ("mPrecision", "mRecall", "mAP", "chance", "mF1", "mIoU")
+    assert [*means[:3], *means[4:]] == pytest.approx(rows(scores).mean(0).tolist(), rel=1e-12)
+    truths = [pixels_of(data, "val", concept)[1] for concept in LABELS.tolist()]
+    assert means.chance == pytest.approx(sum(truth.mean() for truth in truths) / 6, rel=1e-12)
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_random_scores_reach_chance_and_no_more(reading: Reading) -> None:
+    generator = torch.Generator().manual_seed(0)
+    parts = [split(generator, 300) for _ in range(2)]
+    for part in parts:
+        part.features.normal_(generator=generator)  # the scores of any detector know nothing of the labels
+    detectors = Detectors(torch.eye(5)[[0, 1, 2, 3]], torch.ones(4))
+    labels = torch.tensor([0, 1, 2, 3])
+    means = binary_metrics(detectors, labels, FakeFeatures(CONCEPTS, *parts), reading).means()
+    assert means.chance == pytest.approx(5 / 12, abs=0.02)  # a third for an object, a half for a texture
+    assert means.mAP == pytest.approx(means.chance, abs=0.01)
 
 
 def test_a_label_without_validation_pixels_scores_zero(data: FakeFeatures, detectors: Detectors) -> None:

@@ -54,6 +54,30 @@ def test_natural_basis_is_left_out_on_demand() -> None:
     assert list(evaluate(LEARNED, data(), protocol, known)) == ["learned"]
 
 
+def test_natural_basis_fires_as_often_as_the_learned_one() -> None:
+    # learned: channel 0 fires at two of four pixels, channel 1 at none: 1/4 on average
+    found = evaluate(LEARNED, data(), EvaluationProtocol(quantile=0.5), as_often=True)
+    assert list(found) == ["learned", "quantile", "natural", "natural_as_often"]
+    assert float(found["learned"].firing_rate.mean()) == 0.25
+    expected = evaluate(LEARNED, data(), EvaluationProtocol(quantile=0.25))["natural"]
+    for one, other in zip(found["natural_as_often"][:5], expected[:5], strict=True):
+        assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
+    assert not torch.equal(found["natural"].thresholds, expected.thresholds)
+
+
+@pytest.mark.parametrize("threshold", [-1.0, 99.0])
+def test_what_fires_everywhere_or_nowhere_is_compared_with_nothing(threshold: float) -> None:
+    same = Detectors(torch.eye(2), torch.full((2,), threshold))
+    found = evaluate(same, data(), EvaluationProtocol(), as_often=True)
+    assert list(found) == ["learned", "quantile", "natural"]
+
+
+def test_without_own_thresholds_there_is_no_rate_to_be_matched() -> None:
+    assert "natural_as_often" not in evaluate(
+        LEARNED, data(), EvaluationProtocol(("quantile",)), as_often=True
+    )
+
+
 def test_everything_shares_one_pass_over_the_labels() -> None:
     features = data()
     evaluate(LEARNED, features, EvaluationProtocol())

@@ -44,6 +44,7 @@ def document(number: int, names: Sequence[str] = (), sprites: Sequence[str] = ()
             "train_images": 1234,
             "val_images": 567,
             "facts": {"checkpoint": named[0], "epoch": "3"},
+            "commands": [f"python evaluate.py score --ckpt_path {named[0]}"],
         },
         "scores": [
             {
@@ -57,6 +58,7 @@ def document(number: int, names: Sequence[str] = (), sprites: Sequence[str] = ()
             }
             for name in ("learned", named[0])
         ],
+        "pairs": [{"set": "learned", "beside": named[0], "differences": scores}],
         "categories": [{"name": name, "detectors": number // 3, "scores": scores} for name in categories],
         "comparison": comparison_section(compare_document(named[0])),
         "detectors": [

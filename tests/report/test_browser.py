@@ -82,6 +82,26 @@ def test_best_of_each_label_comes_first(browser: Browser, tmp_path: Path) -> Non
         assert visit.shown() == [0, 3, 5, 1, 2, 4]
 
 
+def test_search_matches_where_words_begin(browser: Browser, tmp_path: Path) -> None:
+    names = ("car", "carpet", "scar", "street car-s", "motor oil", "motor_cart")
+    for visit in visiting(browser, write_report(tmp_path, 6, 1, names=names)):
+        search = visit.page.get_by_label("Search")
+        # of six detectors, 0 and 3 are of a category `car`, 1 and 4 of `carpet`, 2 and 5 of `scar`
+        for query, expected in {
+            "carp": [1, 4],
+            "car": [0, 3],  # the word itself, where it occurs
+            "ca": [0, 1, 3, 4, 5],
+            "ar": [],
+            "scar": [2, 5],
+            "mot": [4, 5],
+            "motor cart": [5],
+            "oil motor": [4],
+            "street carpet": [],
+        }.items():
+            search.fill(query)
+            assert sorted(visit.shown()) == expected, query
+
+
 def test_classes_that_a_detector_affects_are_not_searched(visit: Visit) -> None:
     expect(visit.page.locator("#detector-7 .classes")).to_contain_text("label 7 class")
     visit.page.get_by_label("Search").fill("class")
@@ -184,6 +204,21 @@ def test_accessible_quiet_and_no_wider_than_the_screen(
         assert [(each["id"], each["nodes"][0]["html"]) for each in found["violations"]] == []
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= size[0]
         assert visit.complaints == []
+
+
+@pytest.mark.parametrize("which", ["report_page", "hostile_page"])
+def test_tables_are_whole_on_a_phone(browser: Browser, which: str, request: pytest.FixtureRequest) -> None:
+    for visit in visiting(browser, request.getfixturevalue(which), PHONE):
+        cells = visit.page.locator(".wide td:visible")
+        assert cells.count() > 20
+        edges = cells.evaluate_all("all => all.map(one => one.getBoundingClientRect().right)")
+        assert max(edges) <= PHONE[0]
+        tables = visit.page.locator(".wide")
+        assert tables.evaluate_all("all => all.every(one => one.scrollWidth <= one.clientWidth)")
+        first = visit.page.get_by_role("table").first.get_by_role("row").nth(1)  # still a table for readers
+        assert first.get_by_role("cell").count() == 5
+        head = "one => getComputedStyle(one, '::before').content"
+        assert first.get_by_role("cell").nth(1).evaluate(head) == '"S1 "'
 
 
 def test_accessibility_check_would_find_something(visit: Visit) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -19,6 +20,7 @@ from uibe.report.comparison_figures import (
     save_figure,
 )
 from uibe.report.matrix import matrix_markdown
+from uibe.report.titles import share_text
 
 BASES = {
     "learned": Basis(
@@ -72,8 +74,25 @@ def test_markdown_says_how_often_bases_fire_and_what_chance_reaches(scored: Comp
     counts = f"{int(above.interpretable[0])} ({int(above.unique[0])})"
     assert "own: IoU > 0.125" in text or "(own thresholds): IoU > 0.125" in text
     [line] = [line for line in text.splitlines() if line.startswith("| learned |") and "%" in line]
-    assert f"| {100 * own.firing_rate:.1f}% |" in line
+    assert f"| {share_text(own.firing_rate)} |" in line
     assert line.endswith(f"| {counts} |")
+
+
+def test_markers_of_bases_at_one_place_can_be_told_apart(scored: Comparison) -> None:
+    same = dict.fromkeys(("learned", "natural", "pca"), scored["learned"])
+    lines = [line for line in firing_figure(same).axes[0].lines if len(np.atleast_1d(line.get_xdata())) == 1]
+    assert len({str(line.get_marker()) for line in lines}) == 3
+    assert len({line.get_zorder() for line in lines}) == 1
+    assert all(line.get_markeredgecolor() == "black" for line in lines)
+
+
+def test_binary_table_has_chance_beside_what_is_reached(scored: Comparison) -> None:
+    read = {name: readings(several) for name, several in scored.items()}
+    rate = {"basis": "pca", "reading": "individual", "labels": 18, "mAP": 0.495, "chance": 0.4634}
+    lines = comparison_markdown(read, "learned", {}, rates=[rate]).splitlines()
+    assert "| pca | individual | 18 | 0.495 | 0.463 |" in lines
+    assert "| basis | reading | labels | mAP | chance |" in lines
+    assert any(line.startswith("*chance* is the mAP of scores drawn at random") for line in lines)
 
 
 def test_matrix_lists_every_experiment(scored: Comparison) -> None:
@@ -101,6 +120,8 @@ def test_figures_show_every_basis(scored: Comparison, tmp_path: Path) -> None:
         score = axis.get_ylabel()
         expected = [float(getattr(each.samples(), score)[0]) for each in scored["learned"][:2]]
         assert list(heights) == pytest.approx(expected)
+    markers = [line for line in figures["firing"].axes[0].lines if line.get_marker() not in ("None", None)]
+    assert len(markers) == 2  # the learned basis's, and the legend's; the natural one has no own thresholds
     assert [axis.get_title() for axis in figures["histogram"].axes] == ["learned"]
     assert len(figures["cut"].axes[0].lines) == 3  # two bases and the customary cut
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(

@@ -1,5 +1,6 @@
 """A page of unusual reports: one detector, none interpretable, no comparison, rows of any basis."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,9 +9,11 @@ import torch
 
 from tests.report.pages import HOSTILE, compare_document, document
 from uibe.metrics.dissection import Dissection
-from uibe.report.document import comparison_section, detectors_document, scores_document
+from uibe.report.document import comparison_section, detectors_document, pairs_document, scores_document
 from uibe.report.page import render_page
 from uibe.report.titles import share_text
+
+NAMES = ("learned", "quantile", "natural", "natural_as_often")
 
 
 def dissection(number: int, iou: float, rate: float) -> Dissection:
@@ -33,6 +36,7 @@ def content(number: int, iou: float, rates: Sequence[float] = ()) -> dict[str, A
         found = found._replace(firing_rate=torch.tensor(rates, dtype=torch.float64))
     replicates = found.iou_val.expand(5, -1)
     made["scores"] = scores_document({"learned": found}, {"learned": replicates}, 0.005)
+    made["pairs"] = pairs_document({"learned": found}, {"learned": replicates})
     made["comparison"] = None
     files = [[f"{i}.jpg"] for i in range(number)]
     paths = [f"detectors/{i}.webp" for i in range(number)]
@@ -89,21 +93,75 @@ def test_a_large_concept_is_no_fault() -> None:
 @pytest.mark.parametrize("supervised", [False, True])
 def test_rows_say_which_basis_and_which_thresholds(supervised: bool) -> None:
     made = document(3)
-    results = {name: dissection(3, 0.5, 0.01) for name in ("learned", "quantile", "natural")}
+    results = {name: dissection(3, 0.5, 0.064) for name in NAMES}
     replicates = {name: each.iou_val.expand(5, -1) for name, each in results.items()}
     made["scores"] = scores_document(results, replicates, 0.02, supervised)
-    basis = "Supervised basis" if supervised else "Learned basis"
+    made["pairs"] = pairs_document(results, replicates)
+    basis = "supervised" if supervised else "learned"
     titles = [each["title"] for each in made["scores"]]
-    assert titles == [
-        f"{basis}, own thresholds",
-        f"{basis}, each firing on 2%",
-        "Channels as they are, each firing on 2%",
-    ]
+    assert titles == [f"{basis}, own thresholds", f"{basis} at 2%", "natural at 2%", "natural at 6.4%"]
     page = render_page(made)
+    rows = [page.index(f'<th scope="row" role="rowheader">{titles[place]}</th>') for place in (1, 2, 0, 3)]
+    assert rows == sorted(rows)  # those that fire as often stand together, at the quantile first
     for each in made["scores"]:
-        assert f'<th scope="row">{each["title"]}</th>' in page
+        assert f'<th scope="row" role="rowheader">{each["title"]}</th>' in page
         assert f"<dt>{each['title']}</dt><dd>{each['meaning']}</dd>".replace("'", "&#39;") in page
-        assert f'<th scope="row">{each["name"]}</th>' not in page
+        assert f'<th scope="row" role="rowheader">{each["name"]}</th>' not in page
+
+
+def test_headline_compares_bases_that_fire_as_often() -> None:
+    made = document(3)
+    iou = {"learned": 0.5, "quantile": 0.25, "natural": 0.125, "natural_as_often": 0.75}
+    results = {name: dissection(3, iou[name], 0.064) for name in NAMES}
+    replicates = {name: each.iou_val.expand(5, -1) for name, each in results.items()}
+    made["scores"] = scores_document(results, replicates, 0.005)
+    made["pairs"] = pairs_document(results, replicates)
+    assert [(each["set"], each["beside"]) for each in made["pairs"]] == [
+        ("quantile", "natural"),
+        ("learned", "natural_as_often"),
+    ]
+    assert [each["differences"]["S1"]["value"] for each in made["pairs"]] == [0.375, -0.75]
+    page = render_page(made)
+    first, second = (
+        page.index("learned at 0.5%, beside natural at 0.5%"),
+        page.index("learned, own thresholds, beside natural at 6.4%"),
+    )
+    assert first < second
+    assert "<strong>0.75</strong>" in page[first:second]
+    assert '<span class="gap clear">difference +0.38' in page[first:second]
+    assert '<span class="beside">natural 2.25</span>' in page[second:]
+    assert '<span class="gap clear">difference -0.75' in page[second:]
+    assert "detectors fire on 6.4% of the train pixels on average; each channel fires as often" in page
+
+
+def test_curves_of_bases_that_do_not_fire_as_often_share_no_picture() -> None:
+    made = document(3)
+    results = {name: dissection(3, 0.5, 0.064) for name in NAMES}
+    replicates = {name: each.iou_val.expand(5, -1) for name, each in results.items()}
+    made["scores"] = scores_document(results, replicates, 0.005)
+    made["pairs"], made["comparison"] = pairs_document(results, replicates), None
+    page = render_page(made)
+    shown = [label.split(": ")[-1] for label in re.findall('<svg viewBox.*?aria-label="([^"]*)"', page)]
+    assert (
+        shown[0::2]
+        == shown[1::2]
+        == [
+            "learned at 0.5%, natural at 0.5%",
+            "learned, own thresholds, natural at 6.4%",
+        ]
+    )
+
+
+def test_a_basis_without_its_counterpart_stands_alone() -> None:
+    results = {"quantile": dissection(3, 0.5, 0.005)}
+    replicates = {"quantile": results["quantile"].iou_val.expand(5, -1)}
+    made = document(3)
+    made["scores"] = scores_document(results, replicates, 0.005)
+    made["pairs"] = pairs_document(results, replicates)
+    assert made["pairs"] == [{"set": "quantile", "beside": None, "differences": {}}]
+    page = render_page(made)
+    assert 'class="pair">learned at 0.5%</h3>' in page
+    assert 'class="beside"' not in page
 
 
 def test_bases_of_the_comparison_are_explained() -> None:

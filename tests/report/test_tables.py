@@ -30,7 +30,11 @@ def test_history_has_a_row_an_epoch_and_two_columns_a_name() -> None:
         quantile=0.05,
     )
     assert rows(table) == [
-        ["epoch", "natural at 0.05 S1", "natural at 0.05 S2", "own thresholds S1", "own thresholds S2"],
+        [
+            "epoch",
+            *("natural at 5% S1", "natural at 5% S2"),
+            *("learned, own thresholds S1", "learned, own thresholds S2"),
+        ],
         ["0", "0.25", "0.12", "1.00", "0.50"],
         ["5", "0.25", "0.12", "12.35", "6.00"],
     ]
@@ -39,13 +43,22 @@ def test_history_has_a_row_an_epoch_and_two_columns_a_name() -> None:
 def test_scores_have_a_row_for_all_and_one_for_each_category() -> None:
     table = score_table(
         {
-            "learned": {**scores(3.0, 2.0, 30, 20), "categories": {"object": scores(1.0, 0.5, 10, 5)}},
-            "natural": {**scores(1.0, 1.0, 7, 6), "categories": {}},
-        }
+            "learned": {
+                **scores(3.0, 2.0, 30, 20),
+                "firing_rate": 0.0641,
+                "categories": {"object": scores(1.0, 0.5, 10, 5)},
+            },
+            "quantile": {**scores(2.0, 1.5, 9, 8), "firing_rate": 0.005, "categories": {}},
+            "natural": {**scores(1.0, 1.0, 7, 6), "firing_rate": 0.004, "categories": {}},
+            "natural_as_often": {**scores(2.5, 1.0, 8, 7), "firing_rate": 0.064, "categories": {}},
+        },
+        quantile=0.005,
     )
     assert rows(table) == [
-        ["basis", "category", "S1", "S2", "interpretable", "unique"],
-        ["own thresholds", "all", "3.00", "2.00", "30", "20"],
-        ["own thresholds", "object", "1.00", "0.50", "10", "5"],
-        ["natural at quantile", "all", "1.00", "1.00", "7", "6"],
+        ["basis", "category", "fires on", "S1", "S2", "interpretable", "unique"],
+        ["learned at 0.5%", "all", "0.5%", "2.00", "1.50", "9", "8"],
+        ["natural at 0.5%", "all", "0.4%", "1.00", "1.00", "7", "6"],
+        ["learned, own thresholds", "all", "6.4%", "3.00", "2.00", "30", "20"],
+        ["", "object", "", "1.00", "0.50", "10", "5"],
+        ["natural at 6.4%", "all", "6.4%", "2.50", "1.00", "8", "7"],
     ]

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from uibe.data.broden import BrodenDataset, ImageLabels
 from uibe.data.cache import FeatureCache
+from uibe.data.facts import data_facts
 from uibe.data.images import ImageFolderDataset
 from uibe.data.index import LabelTable
 from uibe.data.label_cache import LabelCache
@@ -104,6 +105,10 @@ class FeatureStore:
     def has_labels(self) -> bool:
         """Whether the images carry labels."""
         return isinstance(self.images, BrodenDataset)
+
+    def facts(self) -> dict[str, str]:
+        """Name, sources, sizes and concepts of the data, for cards and reports."""
+        return data_facts(self.images, self.splits)
 
     def rows(self, split: str) -> Sequence[int]:
         """Rows of a split.

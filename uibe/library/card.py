@@ -21,12 +21,19 @@ print(detector.explain(image)[0].summary())
 ```"""
 
 
-def model_card(config: Mapping[str, Any], labels: Sequence[Label] | None) -> str:
+def model_card(
+    config: Mapping[str, Any],
+    labels: Sequence[Label] | None,
+    about: Mapping[str, str] | None = None,
+    made: Sequence[str] = (),
+) -> str:
     """The text of `README.md`.
 
     Args:
         config: as in `config.json`.
         labels: of the detectors, if known.
+        about: what is known of the data, by name.
+        made: commands that made the folder.
 
     Example:
         >>> config = {"backbone": "timm:a", "weights": None, "layer": "b", "num_directions": 2}
@@ -34,7 +41,16 @@ def model_card(config: Mapping[str, Any], labels: Sequence[Label] | None) -> str
         >>> model_card(config, None).splitlines()[:2]
         ['---', 'library_name: uibe']
     """
-    return "\n\n".join([_front(config), *_about(config), *_scores(labels), "## Use", _USE]) + "\n"
+    parts = [
+        _front(config),
+        *_about(config),
+        *_data(about or {}),
+        *_scores(labels),
+        "## Use",
+        _USE,
+        *_made(made),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def _front(config: Mapping[str, Any]) -> str:
@@ -66,6 +82,19 @@ def _about(config: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _data(about: Mapping[str, str]) -> list[str]:
+    if not about:
+        return []
+    return ["## Data", table(["", ""], [[cell(name), cell(value)] for name, value in about.items()])]
+
+
+def _made(made: Sequence[str]) -> list[str]:
+    if not made:
+        return []
+    # indented: no name of a file ends the block
+    return ["This folder was made by", "\n".join(f"    {' '.join(line.split())}" for line in made)]
+
+
 def _scores(labels: Sequence[Label] | None) -> list[str]:
     if labels is None:
         return ["The detectors have no labels: they were not compared with labelled images."]
@@ -80,7 +109,11 @@ def _scores(labels: Sequence[Label] | None) -> list[str]:
         for number, each in best
     ]
     total = sum(label.iou for label in labels)
-    head = f"S1, the sum of the IoU of all {len(labels)} detectors on validation images, is {total:.2f}."
+    head = (
+        f"S1, the sum of the IoU of all {len(labels)} detectors on validation images, each at its own "
+        f"threshold, is {total:.2f}. It grows with the share of pixels that detectors fire on; `evaluate.py "
+        "report` sets it beside the layer's channels, firing as often."
+    )
     return [
         "## Evaluation",
         f"{head} The {len(rows)} best, with 95% bootstrap intervals that take images as independent; the "

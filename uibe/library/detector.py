@@ -238,7 +238,7 @@ class ConceptDetector:
     def top_images(
         self, direction: SupportsIndex | str, images: Images | None = None, count: int = 9
     ) -> list[TopImage]:
-        """The images with the highest projection on a direction, highest first.
+        """The images with the highest projection on a direction, highest first, near duplicates included.
 
         Args:
             direction: its number, or a label such as `road`, of whose detectors the highest IoU counts.

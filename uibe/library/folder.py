@@ -1,7 +1,7 @@
 """A folder that holds all that concept detectors are, less the network's weights."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,8 +43,18 @@ def write_folder(
     backbone: Backbone,
     basis: InterpretableBasis | LinearDetectors,
     labels: Sequence[Label] | None,
+    about: Mapping[str, str] | None = None,
+    made: Sequence[str] = (),
 ) -> Path:
     """Write `basis.safetensors`, `config.json`, the model card `README.md`, and `detectors.json` if labelled.
+
+    Args:
+        folder: there or not.
+        backbone: the network.
+        basis: of its layer.
+        labels: of the detectors, if known.
+        about: what is known of the data, for the card.
+        made: commands that made the folder, for the card.
 
     Raises:
         DataError: if it cannot be written.
@@ -78,7 +88,7 @@ def write_folder(
     else:
         (folder / "detectors.json").unlink(missing_ok=True)  # of an earlier basis
     write_json(folder / "config.json", config)
-    write_text(folder / "README.md", model_card(config, labels))
+    write_text(folder / "README.md", model_card(config, labels, about or {}, made))
     return folder
 
 

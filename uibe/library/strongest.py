@@ -23,6 +23,8 @@ def top_images(
 ) -> list[TopImage]:
     """The images with the highest projection on a direction, highest first; read batch by batch.
 
+    Near duplicates are included, where the report passes over them (`uibe.report.distinct`).
+
     Args:
         source: the images.
         features: `(N, D, H, W)` of N images, given their names too, for messages.

@@ -20,11 +20,21 @@ _MEMORY = 256 * 2**20  # bytes of scores and signs of all pixels of a split, for
 
 
 class BinaryMeans(NamedTuple):
-    """Means over the classifiers, as they are published; NaN of none."""
+    """Means over the classifiers, as they are published, and what chance reaches; NaN of none.
+
+    Attributes:
+        mPrecision: as are the others, in [0, 1].
+        mRecall: of the pixels that carry the concept.
+        mAP: average precision; compare it with `chance`.
+        chance: the mAP of scores drawn at random, for the same labels: the mean prevalence.
+        mF1: harmonic mean of precision and recall.
+        mIoU: at the layer's resolution.
+    """
 
     mPrecision: float  # noqa: N815 - the published name
     mRecall: float  # noqa: N815
     mAP: float  # noqa: N815
+    chance: float
     mF1: float  # noqa: N815
     mIoU: float  # noqa: N815
 
@@ -35,6 +45,7 @@ class BinaryScores(NamedTuple):
     Attributes:
         labels: `(G,)` int64, the concept of each.
         positives: `(G,)` int64, validation pixels that carry it; where there are none, all scores are 0.
+        pixels: `(G,)` int64, validation pixels that count: of images in which its category is annotated.
         precision: `(G,)` float64, as are the others.
         recall: `(G,)`.
         average_precision: `(G,)`.
@@ -45,6 +56,7 @@ class BinaryScores(NamedTuple):
 
     labels: Tensor
     positives: Tensor
+    pixels: Tensor
     precision: Tensor
     recall: Tensor
     average_precision: Tensor
@@ -52,9 +64,13 @@ class BinaryScores(NamedTuple):
     iou: Tensor
     thresholds: Tensor
 
+    def prevalence(self) -> Tensor:
+        """The share of the pixels that carry the concept, `(G,)` float64: the average precision of chance."""
+        return self.positives.double() / self.pixels.clamp(min=1)
+
     def means(self) -> BinaryMeans:
         """The means over all classifiers, those without positives included."""
-        means = (self.precision, self.recall, self.average_precision, self.f1, self.iou)
+        means = (self.precision, self.recall, self.average_precision, self.prevalence(), self.f1, self.iou)
         return BinaryMeans(*(float(each.mean()) for each in means))
 
 
@@ -90,7 +106,7 @@ def binary_metrics(
         ...                        labelled_batches=lambda split: [(torch.tensor([[[[3.0, 2.0]]]]), [image])])
         >>> one = Detectors(torch.tensor([[1.0]]), torch.tensor([1.0]))
         >>> binary_metrics(one, torch.tensor([0]), data).means()
-        BinaryMeans(mPrecision=0.5, mRecall=1.0, mAP=1.0, mF1=0.6666666666666666, mIoU=0.5)
+        BinaryMeans(mPrecision=0.5, mRecall=1.0, mAP=1.0, chance=0.5, mF1=0.6666666666666666, mIoU=0.5)
         >>> binary_metrics(one, torch.tensor([0]), data, "supervised-thresholds").thresholds.tolist()
         [2.5]
     """
@@ -193,13 +209,15 @@ def _scores(classifiers: _Classifiers, data: LabelledFeatures) -> BinaryScores:
     columns = _columns(classifiers, data, "val")
     for (ranks, targets), cut in zip(columns, classifiers.cuts, strict=True):
         fires = ranks > cut
-        counts.append(torch.stack([(fires & targets).sum(), fires.sum(), targets.sum()]))
+        counted = targets.new_tensor(len(targets), dtype=torch.int64)
+        counts.append(torch.stack([(fires & targets).sum(), fires.sum(), targets.sum(), counted]))
         average.append(average_precision(ranks, targets))
-    found = torch.stack(counts).cpu() if counts else torch.zeros(0, 3, dtype=torch.int64)
-    rates = binary_rates(*found.unbind(1))
+    found = torch.stack(counts).cpu() if counts else torch.zeros(0, 4, dtype=torch.int64)
+    rates = binary_rates(*found[:, :3].unbind(1))
     return BinaryScores(
         labels=classifiers.concepts.cpu(),
         positives=found[:, 2],
+        pixels=found[:, 3],
         precision=rates.precision,
         recall=rates.recall,
         average_precision=torch.tensor(average, dtype=torch.float64),

@@ -20,6 +20,7 @@ __all__ = [
     "Dissection",
     "dissect",
     "dissect_replicates",
+    "mean_firing_rate",
     "quantile_thresholds",
     "sweep_thresholds",
     "with_quantile_thresholds",
@@ -82,11 +83,25 @@ def quantile_thresholds(data: LabelledFeatures, directions: Tensor, quantile: fl
     return _quantiles(_TrainPixels(data, directions), quantile, data.num_pixels("train"))
 
 
+def mean_firing_rate(data: LabelledFeatures, detectors: Detectors) -> float:
+    """Mean over the detectors of the share of all train pixels at which they fire, 0 to 1.
+
+    Args:
+        data: its train split counts, that of all processes together.
+        detectors: in raw feature space.
+    """
+    directions, thresholds = detectors
+    fired = torch.zeros((), dtype=torch.int64, device=thresholds.device)
+    for pixels in _TrainPixels(data, directions):
+        fired += (pixels > thresholds).sum()
+    return int(global_sum(fired)) / max(data.num_pixels("train") * len(thresholds), 1)
+
+
 def sweep_thresholds(data: LabelledFeatures, directions: Tensor, shares: Sequence[float]) -> list[Tensor]:
-    """As `quantile_thresholds` for several shares; the pixels are projected once if that fits the memory."""
+    """As `quantile_thresholds` for each share; the pixels are projected once if that fits the memory."""
     pixels: Iterable[Tensor] = _TrainPixels(data, directions)
     total = data.num_pixels("train")
-    if total * len(directions) * directions.element_size() <= _PROJECTIONS:
+    if len(shares) > 1 and total * len(directions) * directions.element_size() <= _PROJECTIONS:
         pixels = list(pixels)
     return [_quantiles(pixels, share, total) for share in shares]
 

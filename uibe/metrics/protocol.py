@@ -7,10 +7,17 @@ import torch
 from uibe.functional.detectors import Detectors
 from uibe.functional.scores import DissectionScores, score_curves
 from uibe.functional.tally import UNIONS, Union
-from uibe.metrics.dissection import Dissection, dissect, with_quantile_thresholds
+from uibe.metrics.dissection import (
+    Dissection,
+    dissect,
+    mean_firing_rate,
+    sweep_thresholds,
+    with_quantile_thresholds,
+)
 from uibe.metrics.tallies import LabelledFeatures
 
 __all__ = [
+    "AS_OFTEN",
     "POLICIES",
     "EvaluationProtocol",
     "Policy",
@@ -22,6 +29,8 @@ __all__ = [
 
 Policy = Literal["learned", "quantile"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
+AS_OFTEN = "natural_as_often"
+"""The natural basis where it fires as often as the learned one at its own thresholds does on average."""
 
 
 class EvaluationProtocol(NamedTuple):
@@ -55,7 +64,11 @@ class EvaluationProtocol(NamedTuple):
 
 
 def evaluate(
-    learned: Detectors, data: LabelledFeatures, protocol: EvaluationProtocol, known: Dissection | None = None
+    learned: Detectors,
+    data: LabelledFeatures,
+    protocol: EvaluationProtocol,
+    known: Dissection | None = None,
+    as_often: bool = False,
 ) -> dict[str, Dissection]:
     """Dissect a basis under each threshold policy, and the natural basis beside it, in one pass.
 
@@ -64,17 +77,19 @@ def evaluate(
         data: labelled features.
         protocol: policies, quantile, union.
         known: the natural basis's dissection where it is known already; it does not change.
+        as_often: see `detector_sets`.
 
     Returns:
         Dissections by name: the policies, then `natural`.
     """
-    sets = detector_sets(learned, data, protocol._replace(natural=protocol.natural and known is None))
+    asked = protocol._replace(natural=protocol.natural and known is None)
+    sets = detector_sets(learned, data, asked, as_often)
     results = dissect(sets, data, protocol.union)
     return {**results, "natural": known} if protocol.natural and known is not None else results
 
 
 def detector_sets(
-    learned: Detectors, data: LabelledFeatures, protocol: EvaluationProtocol
+    learned: Detectors, data: LabelledFeatures, protocol: EvaluationProtocol, as_often: bool = False
 ) -> dict[str, Detectors]:
     """What a protocol evaluates: the basis under each threshold policy, then `natural` if it is wanted.
 
@@ -82,6 +97,8 @@ def detector_sets(
         learned: the basis in raw feature space.
         data: its train split sets quantile thresholds.
         protocol: policies, quantile, natural.
+        as_often: whether to add `natural_as_often`, with which the basis at its own thresholds can be
+            compared: the natural basis at the quantile that is the learned one's mean firing rate.
     """
     sets: dict[str, Detectors] = {}
     for policy in protocol.policies:
@@ -91,7 +108,13 @@ def detector_sets(
         )
     if protocol.natural:
         natural = torch.eye(learned.directions.shape[1], device=learned.directions.device)
-        sets["natural"] = with_quantile_thresholds(data, natural, protocol.quantile)
+        shares = {"natural": protocol.quantile}
+        if as_often and "learned" in sets:
+            shares[AS_OFTEN] = mean_firing_rate(data, learned)
+        # a basis that fires nowhere or everywhere is compared with none
+        shares = {name: share for name, share in shares.items() if 0 < share < 1}
+        thresholds = sweep_thresholds(data, natural, list(shares.values()))
+        sets.update({name: Detectors(natural, each) for name, each in zip(shares, thresholds, strict=True)})
     return sets
 
 

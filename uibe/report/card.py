@@ -10,7 +10,7 @@ __all__ = ["changed_options", "commands", "run_card"]
 
 
 def commands(checkpoint: str, folder: str) -> list[str]:
-    """What to do with a checkpoint, as lines for a shell.
+    """What to do with a checkpoint, as lines for a shell; `PHOTO` stands for a file of the user's.
 
     Args:
         checkpoint: its path.
@@ -22,8 +22,8 @@ def commands(checkpoint: str, folder: str) -> list[str]:
     """
     path = shlex.quote(checkpoint)
     return [
-        f"python evaluate.py {what} --ckpt_path {path} --out {shlex.quote(f'{folder}/{what}')}"
-        for what in ("score", "export")
+        f"python evaluate.py {what} --ckpt_path {path}{given} --out {shlex.quote(f'{folder}/{what}')}"
+        for what, given in {"score": "", "report": "", "explain": " --image PHOTO", "export": ""}.items()
     ]
 
 

@@ -7,13 +7,16 @@ from uibe.functional.intervals import Interval, ScoreSamples, interval
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.metrics.comparison import Basis, Comparison, Readings, differences
 from uibe.report.markdown import cell, code, ranged, signed, table
+from uibe.report.titles import OWN, share_text
 
 __all__ = ["comparison_markdown", "comparison_rows", "differences_document"]
 
 _SHOWN = ("S1", "S2")
 _NOTES = (
-    "- *area*: mean over the logarithm of the firing rate, at NetDissect's quantile thresholds. *own "
-    "thresholds*: those that UIBE's objective learned for the basis; bases then fire at different rates.",
+    "- *area*: mean over the logarithm of the firing rate, at NetDissect's quantile thresholds. *at "
+    "0.5%*: each detector fires on that share of the train pixels. *own thresholds*: those that UIBE's "
+    "objective learned for the basis; bases then fire at different rates, and scores grow with the "
+    "rate.",
     "- Intervals are basic bootstrap intervals. S2 sums maxima, and a maximum over noise is too large: in "
     "the data, and again in every replicate. The interval is moved back by as much and can lie below the "
     "estimate; *corrected* is the estimate moved back too. Compare bases by the paired differences.",
@@ -22,9 +25,16 @@ _NOTES = (
     f"- Customary cut of interpretable detectors: IoU > {INTERPRETABLE_IOU}.",
 )
 _READINGS = (
-    "*individual*: each detector for its own label. *linear-or*: a pixel is positive where any detector of "
-    "the label fires. *supervised-thresholds*: each detector's threshold is fitted to its label on the train "
-    "split. Means are over detectors, or over labels for linear-or."
+    "*individual*: each detector for its own label. *linear-or*: a pixel is positive where any detector "
+    "of the label fires. *supervised-thresholds*: each detector's threshold is fitted to its label on "
+    "the train split. Means are over detectors, or over labels for linear-or.\n\n"
+    "*chance* is the mAP of scores drawn at random: the mean share of the pixels that carry the "
+    "detector's label, in the images in which its category is annotated. It differs between bases, as "
+    "each is scored on the labels of its own detectors: where most of them are named after what covers "
+    "half of the pixels, half is what chance reaches, and a mAP near *chance* says that the ranking is "
+    "hardly better than dice. So compare the gap between the two, not mAP alone. mAP says how well "
+    "detectors rank the pixels of their own labels, whatever the thresholds; it does not say how many "
+    "concepts a basis finds: *labels* and S2 do."
 )
 
 
@@ -145,7 +155,7 @@ def _counts_part(
     body = [
         [
             cell(name),
-            f"{100 * firing[name]:.1f}%" if name in firing else "",
+            share_text(firing[name]) if name in firing else "",
             *(_count_cell(at.get((name, reading))) for reading in read),
         ]
         for name in names
@@ -169,7 +179,7 @@ def _causes_part(
 ) -> list[str]:
     if not causes:
         return []
-    there = "its own firing rate" if rate is None else f"{100 * rate:.1f}% of the pixels"
+    there = "its own firing rate" if rate is None else f"{share_text(rate)} of the pixels"
     names = {
         "thresholds": f"thresholds: the natural basis fires on {there}",
         "directions": "directions: the learned basis, firing as often",
@@ -180,7 +190,7 @@ def _causes_part(
         for cause, values in causes.items()
     ]
     return [
-        f"## From the natural basis, firing on {100 * share:g}%, to the learned one at its own thresholds",
+        f"## From the natural basis, firing on {share_text(share)}, to the learned one at its own thresholds",
         table(["step", *_SHOWN], body),
     ]
 
@@ -188,7 +198,7 @@ def _causes_part(
 def _rates_part(rates: Sequence[Mapping[str, Any]]) -> list[str]:
     if not rates:
         return []
-    cells = [[cell(v) if isinstance(v, str) else f"{v:.3f}" for v in row.values()] for row in rates]
+    cells = [[f"{v:.3f}" if isinstance(v, float) else cell(v) for v in row.values()] for row in rates]
     return ["## Pixels of the layer as a binary classification", table(list(rates[0]), cells), _READINGS]
 
 
@@ -202,7 +212,8 @@ def _columns(samples: ScoreSamples) -> dict[str, float]:
 
 
 def _title(reading: str) -> str:
-    return {"area": "(area)", "own": "(own thresholds)"}.get(reading, f"at {reading}")
+    named = {"area": "(area)", "own": f"({OWN})"}
+    return named[reading] if reading in named else f"at {share_text(float(reading))}"
 
 
 def _cell(readings: Readings, reading: str, score: str) -> str:

@@ -14,18 +14,20 @@ from uibe.functional.scores import INTERPRETABLE_IOU, DissectionScores, category
 from uibe.metrics.comparison import Comparison, Scored
 from uibe.report.figures import plain
 from uibe.report.files import write_bytes
+from uibe.report.titles import OWN, share_text
 
 __all__ = ["categories_figure", "cut_figure", "firing_figure", "histogram_figure", "save_figure"]
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F", "#7F7F7F")
 _DASHES = ("-", "--", "-.", ":")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _TITLES = {"S1": "S1: all detectors", "S2": "S2: the best of each label"}
 _COUNTS = ("detectors (S1 is their area)", "distinct labels (S2 is their area)")
 _TICKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 def firing_figure(scored: Comparison) -> Figure:
-    """S1 and S2 against the firing rate, with 95% bands; own thresholds as a marker.
+    """S1 and S2 against the firing rate, with 95% bands; own thresholds as markers of different shapes.
 
     Args:
         scored: from `uibe.metrics.comparison.compare`.
@@ -34,10 +36,12 @@ def firing_figure(scored: Comparison) -> Figure:
     for axis, score in zip(axes, ("S1", "S2"), strict=True):
         for place, (name, several) in enumerate(scored.items()):
             _firing_curve(axis, name, several, score, place)
+        for place, (name, several) in enumerate(scored.items()):
+            _own_marker(axis, name, several, score, place)
         axis.set(xscale="log", xlabel="firing rate, % of the pixels", ylabel=score, title=_TITLES[score])
         axis.set_xticks(_TICKS, [f"{100 * tick:g}" for tick in _TICKS])
         axis.minorticks_off()
-    axes[0].plot([], [], "o", color="0.4", label="own thresholds")
+    axes[0].plot([], [], "o", color="0.4", markeredgecolor="black", label=OWN)
     axes[0].fill_between([], [], [], color="0.4", alpha=0.2, label="95% interval")
     return _with_legend(figure, axes)
 
@@ -131,7 +135,7 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 
 def _thresholds(share: float | None) -> str:
-    return "own thresholds" if share is None else f"firing on {100 * share:g}% of the train pixels"
+    return OWN if share is None else f"firing on {share_text(share)} of the train pixels"
 
 
 def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
@@ -159,12 +163,22 @@ def _firing_curve(axis: Axes, name: str, several: Sequence[Scored], score: str, 
             alpha=0.12,
             linewidth=0,
         )
+
+
+def _own_marker(axis: Axes, name: str, several: Sequence[Scored], score: str, place: int) -> None:
+    """The basis at its own thresholds: above all curves, of its own shape, so that none hides another."""
     for each in several:
         if each.share is None:
-            value = float(getattr(each.samples(), score)[0])
-            label = None if swept else plain(name)
             axis.plot(
-                each.firing_rate, value, "o", color=style["color"], markeredgecolor="white", label=label
+                each.firing_rate,
+                float(getattr(each.samples(), score)[0]),
+                _MARKERS[place % len(_MARKERS)],
+                color=_style(place)["color"],
+                markeredgecolor="black",
+                markeredgewidth=0.8,
+                alpha=0.85,
+                zorder=3,
+                label=None if len(several) > 1 else plain(name),
             )
 
 

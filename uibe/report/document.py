@@ -8,7 +8,7 @@ from torch import Tensor
 from uibe.functional.intervals import ScoreSamples, interval, score_samples
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.metrics.dissection import Dissection
-from uibe.metrics.protocol import curves
+from uibe.metrics.protocol import AS_OFTEN, curves
 from uibe.report.files import detector_rows
 from uibe.report.titles import basis_meaning, is_wide, set_title
 
@@ -17,11 +17,13 @@ __all__ = [
     "category_scores_document",
     "comparison_section",
     "detectors_document",
+    "pairs_document",
     "scores_document",
 ]
 
 _RATES = ("S1", "S2")
 _HEADLINE = ("area", "own")
+_PAIRS = (("quantile", "natural"), ("learned", AS_OFTEN))
 
 
 def scores_document(
@@ -38,16 +40,39 @@ def scores_document(
         quantile: share of train pixels that exceed a quantile threshold.
         supervised: whether the basis was learned from masks.
     """
+    own_rate = float(results["learned"].firing_rate.mean()) if "learned" in results else None
+    titles = {name: set_title(name, quantile, supervised, own_rate) for name in results}
     return [
         {
             "name": name,
-            **_titled(name, quantile, supervised),
+            "title": titles[name].name,
+            "meaning": titles[name].meaning,
             "detectors": len(result.labels),
             "firing_rate": float(result.firing_rate.mean()),
             "scores": _intervals(score_samples(replicates[name], result.labels)),
             "curves": curves(result),
         }
         for name, result in results.items()
+    ]
+
+
+def pairs_document(
+    results: Mapping[str, Dissection], replicates: Mapping[str, Tensor]
+) -> list[dict[str, Any]]:
+    """The basis beside the natural one where both fire as often, at the quantile first.
+
+    Each has the name of the set, that of the natural basis's or None, and paired differences of the scores,
+    set minus natural, with 95% intervals. A set whose natural counterpart was not scored stands alone.
+
+    Args:
+        results: dissections by name.
+        replicates: `(1 + B, I)` IoU of each set, of the same images.
+    """
+    samples = {name: score_samples(replicates[name], each.labels) for name, each in results.items()}
+    pairs = [(name, other if other in results else None) for name, other in _PAIRS if name in results]
+    return [
+        {"set": name, "beside": other, "differences": _gaps(samples[name], samples[other]) if other else {}}
+        for name, other in pairs
     ]
 
 
@@ -175,9 +200,8 @@ def _averaged(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"name": name, "share": shares, **means}
 
 
-def _titled(name: str, quantile: float, supervised: bool) -> dict[str, str]:
-    title = set_title(name, quantile, supervised)
-    return {"title": title.name, "meaning": title.meaning}
+def _gaps(one: ScoreSamples, other: ScoreSamples) -> dict[str, dict[str, float]]:
+    return _intervals(ScoreSamples(*(left - right for left, right in zip(one, other, strict=True))))
 
 
 def _intervals(samples: ScoreSamples) -> dict[str, dict[str, float]]:

@@ -7,7 +7,7 @@ from uibe.report.markdown import cell, signed, table
 
 __all__ = ["matrix_markdown", "matrix_rows"]
 
-_READINGS = {"area": "area", "0.005": "at 0.005", "0.05": "at 0.05", "own": "own thresholds"}
+_READINGS = {"area": "area", "0.005": "at 0.5%", "0.05": "at 5%", "own": "own thresholds"}
 
 
 def matrix_rows(documents: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -36,6 +36,8 @@ def render_page(document: Mapping[str, Any]) -> str:
             script=script,
             style_hash=_hash(style),
             script_hash=_hash(script),
+            by_name={each["name"]: each for each in document["scores"]},
+            in_order=_in_order(document),
             score_charts=_score_charts(document),
             firing_charts=_firing_charts(document),
             category_names=[each["name"] for each in document["categories"] if each["detectors"]],
@@ -67,15 +69,27 @@ def _hash(text: str) -> str:
     return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
 
 
+def _in_order(document: Mapping[str, Any]) -> list[Any]:
+    """Sets of detectors, those of a pair one after the other; then what belongs to none."""
+    paired = [name for pair in document["pairs"] for name in (pair["set"], pair["beside"]) if name]
+    order = {name: place for place, name in enumerate(paired)}
+    return sorted(document["scores"], key=lambda each: order.get(each["name"], len(order)))
+
+
 def _score_charts(document: Mapping[str, Any]) -> list[Chart]:
-    shown = document["scores"]
+    """Two for each pair of bases that fire as often: bases that do not belong in no picture together."""
+    found = {each["name"]: each for each in document["scores"]}
     return [
         line_chart(
-            f"{what.capitalize()} that reach an IoU",
+            f"{what.capitalize()} that reach an IoU: {found[pair['set']]['title']}",
             "IoU",
             what,
-            [(each["title"], each["curves"]["xi"], each["curves"][what]) for each in shown],
+            [
+                (each["title"], each["curves"]["xi"], each["curves"][what])
+                for each in (found[name] for name in (pair["set"], pair["beside"]) if name)
+            ],
         )
+        for pair in document["pairs"]
         for what in ("detectors", "labels")
     ]
 

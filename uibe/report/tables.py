@@ -6,9 +6,13 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from uibe.metrics.protocol import AS_OFTEN
+from uibe.report.titles import set_title, share_text
+
 __all__ = ["history_table", "score_table"]
 
 _COLUMNS = (("S1", ".2f"), ("S2", ".2f"), ("interpretable", "d"), ("unique", "d"))
+_ORDER = {"quantile": 1, "natural": 2, "learned": 3, AS_OFTEN: 4}
 
 
 def history_table(history: Sequence[Mapping[str, Any]], quantile: float | None = None) -> Table:
@@ -24,25 +28,29 @@ def history_table(history: Sequence[Mapping[str, Any]], quantile: float | None =
         1
     """
     names = [name for name in ("quantile", "natural", "learned") if name in history[0]]
-    share = "quantile" if quantile is None else f"{quantile:g}"
-    heads = {"quantile": f"learned at {share}", "natural": f"natural at {share}", "learned": "own thresholds"}
+    heads = [set_title(name, quantile).name for name in names]
     table = Table(title="S1 and S2 on the validation split, by epoch")
     table.add_column("epoch", justify="right")
-    for name in names:
-        table.add_column(f"{heads[name]} S1", justify="right")
-        table.add_column(f"{heads[name]} S2", justify="right")
+    for head in heads:
+        table.add_column(f"{head} S1", justify="right")
+        table.add_column(f"{head} S2", justify="right")
     for entry in history:
         cells = [f"{entry[name][key]:.2f}" for name in names for key in ("S1", "S2")]
         table.add_row(str(entry["epoch"]), *cells)
     return table
 
 
-def score_table(scores: Mapping[str, Mapping[str, Any]], quantile: float | None = None) -> Table:
+def score_table(
+    scores: Mapping[str, Mapping[str, Any]], quantile: float | None = None, supervised: bool = False
+) -> Table:
     """S1, S2, interpretable and unique detectors of several evaluations, a row each, then by category.
+
+    Bases that fire as often stand below each other, at the quantile first.
 
     Args:
         scores: by name of the evaluation, as `uibe.metrics.protocol.describe` gives.
         quantile: share of train pixels above the quantile thresholds, for the names.
+        supervised: whether the basis was learned from masks.
 
     Example:
         >>> scores = {"S1": 1.0, "S2": 0.5, "interpretable": 3, "unique": 2}
@@ -50,15 +58,21 @@ def score_table(scores: Mapping[str, Mapping[str, Any]], quantile: float | None 
         2
     """
     table = Table(title="Scores on the validation split")
-    share = "quantile" if quantile is None else f"{quantile:g}"
-    kinds = {"quantile": f"learned at {share}", "natural": f"natural at {share}", "learned": "own thresholds"}
+    own_rate = scores["learned"].get("firing_rate") if "learned" in scores else None
     table.add_column("basis")
     table.add_column("category")
+    table.add_column("fires on", justify="right")
     for name, _ in _COLUMNS:
         table.add_column(name, justify="right")
-    for basis, values in scores.items():
-        for category, row in {"all": values, **values["categories"]}.items():
-            cells = [format(row[name], spec) for name, spec in _COLUMNS]
-            table.add_row(escape(kinds.get(basis, basis)), escape(category), *cells, end_section=False)
+    for basis in sorted(scores, key=lambda name: _ORDER.get(name, 0)):
+        values, title = scores[basis], set_title(basis, quantile, supervised, own_rate).name
+        rate = share_text(values["firing_rate"]) if "firing_rate" in values else ""
+        table.add_row(escape(title), "all", rate, *_cells(values))
+        for category, row in values["categories"].items():
+            table.add_row("", escape(category), "", *_cells(row))
         table.add_section()
     return table
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    return [format(row[name], spec) for name, spec in _COLUMNS]

@@ -1,9 +1,14 @@
-"""Names of bases and thresholds in words that a newcomer understands, each with a line that explains it."""
+"""Names of bases and thresholds, one vocabulary for console, report and comparison, with what they mean."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["BASES", "WIDE", "Title", "basis_meaning", "is_wide", "set_title", "share_text"]
+from uibe.metrics.protocol import AS_OFTEN
+
+__all__ = ["BASES", "OWN", "WIDE", "Title", "basis_meaning", "is_wide", "set_title", "share_text"]
+
+OWN = "own thresholds"
+"""Thresholds that were learned, in training or for frozen directions; detectors fire at different rates."""
 
 BASES: Mapping[str, str] = {
     "learned": "the basis of this checkpoint",
@@ -29,26 +34,34 @@ class Title(NamedTuple):
     meaning: str
 
 
-def set_title(name: str, quantile: float, supervised: bool = False) -> Title:
-    """What one of the sets of `uibe.metrics.protocol.detector_sets` is called on a page.
+def set_title(
+    name: str, quantile: float | None, supervised: bool = False, own_rate: float | None = None
+) -> Title:
+    """What one of the sets of `uibe.metrics.protocol.detector_sets` is called, in tables and on a page.
 
     Args:
-        name: `learned`, `quantile` or `natural`.
-        quantile: share of train pixels that exceed a quantile threshold.
+        name: `learned`, `quantile`, `natural` or `natural_as_often`.
+        quantile: share of train pixels that exceed a quantile threshold, if it is known.
         supervised: whether the checkpoint's basis was learned from masks.
+        own_rate: mean firing rate of the basis at its own thresholds, if it is known.
 
     Example:
-        >>> set_title("natural", 0.005).name
-        'Channels as they are, each firing on 0.5%'
+        >>> set_title("natural", 0.005).name, set_title("learned", 0.005).name
+        ('natural at 0.5%', 'learned, own thresholds')
     """
-    basis, share = ("Supervised" if supervised else "Learned") + " basis", share_text(quantile)
-    rule = f"thresholds are set so that each fires on {share} of the train pixels, as in Network Dissection"
+    basis = "supervised" if supervised else "learned"
+    at, often = (
+        " at a quantile" if rate is None else f" at {share_text(rate)}" for rate in (quantile, own_rate)
+    )
+    rule = f"each detector fires on {at.removeprefix(' at ')} of the train pixels, as in Network Dissection"
+    channels = "the layer's channels as they are, a detector for each"
     found = {
-        "learned": Title(f"{basis}, own thresholds", "directions and thresholds as training left them"),
-        "quantile": Title(f"{basis}, each firing on {share}", f"the same directions; {rule}"),
-        "natural": Title(
-            f"Channels as they are, each firing on {share}",
-            "the natural basis, to compare with: a detector for each channel, thresholds by the same rule",
+        "learned": Title(f"{basis}, {OWN}", "directions and thresholds as training left them"),
+        "quantile": Title(f"{basis}{at}", f"the same directions; {rule}"),
+        "natural": Title(f"natural{at}", f"{channels}; {rule}: to compare with {basis}{at}"),
+        AS_OFTEN: Title(
+            f"natural{often}",
+            f"the same channels, firing as often as {basis}, {OWN}, does on average: to compare with that",
         ),
     }
     return found.get(name, Title(name, ""))

@@ -18,12 +18,29 @@
     best.add(card.label);
   }
 
+  const inside = (sign) => /[\p{L}\p{N}]/u.test(sign ?? "");
+
+  // whether a word of the text begins so, or is just that; a query of other signs may stand anywhere
+  function found(text, word, whole = false) {
+    for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + 1)) {
+      const begins = !inside(word[0]) || !inside(text[at - 1]);
+      if (begins && !(whole && inside(text[at + word.length]))) return true;
+    }
+    return false;
+  }
+
+  // "car" is meant where there are cars, not the carpets; while it is typed, "carp" finds those
+  function test(word) {
+    if (/^#?\d+$/.test(word)) return (card) => card.number === word.replace("#", "") || found(card.label.toLowerCase(), word);
+    const whole = cards.some((card) => found(card.text, word, true));
+    return (card) => found(card.text, word, whole);
+  }
+
   function filter() {
-    const words = query.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const tests = query.value.toLowerCase().split(/\s+/).filter(Boolean).map(test);
     let count = 0;
     for (const card of cards) {
-      const wanted = (!category.value || card.category === category.value)
-        && words.every((word) => /^#?\d+$/.test(word) ? card.number === word.replace("#", "") || card.label.toLowerCase().includes(word) : card.text.includes(word));
+      const wanted = (!category.value || card.category === category.value) && tests.every((each) => each(card));
       card.node.hidden = !wanted;
       count += wanted;
     }
