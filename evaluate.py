@@ -10,6 +10,7 @@ from jsonargparse import auto_cli
 
 from commands import compare, explain, export, report, score
 from commands.arguments import Parser, with_lists
+from lightning_modules.configs import bound_parsers, check_configs
 from uibe.errors import one_line_errors
 
 LISTS = {"compare": ("--ckpt_path", "--bases", "--shares"), "explain": ("--image", "--classes")}
@@ -23,6 +24,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     given = sys.argv[1:] if args is None else list(args)
     with one_line_errors(debug="--debug" in given):
+        check_configs(given)
+        bound_parsers()
         auto_cli(
             [score, compare, explain, report, export],
             args=with_lists(

@@ -17,6 +17,7 @@ from jsonargparse import auto_cli
 from rich.console import Console
 
 from commands.arguments import Parser, with_lists
+from lightning_modules.configs import bound_parsers, check_configs
 from uibe.errors import ConfigError, one_line_errors
 from uibe.report.files import output_folder, write_csv, write_json, write_text
 from uibe.report.matrix import matrix_markdown, matrix_rows
@@ -132,6 +133,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     given = sys.argv[1:] if args is None else list(args)
     with one_line_errors(debug="--debug" in given):
+        check_configs(given)
+        bound_parsers()
         auto_cli(
             experiments,
             args=with_lists([arg for arg in given if arg != "--debug"], LISTS),

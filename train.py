@@ -24,7 +24,7 @@ from callbacks import (
 from datamodules import FeatureDataModule
 from lightning_modules.checkpoint import hyper_parameters, read_checkpoint
 from lightning_modules.checkpoint_io import AtomicCheckpointIO
-from lightning_modules.configs import check_configs
+from lightning_modules.configs import bound_parsers, check_configs
 from lightning_modules.quiet import quiet
 from lightning_modules.resume import run_to_resume
 from uibe.errors import ConfigError, one_line_errors, printable
@@ -121,6 +121,7 @@ def main(args: Sequence[str] | None = None) -> None:
     set_parsing_settings(import_path_denylist=denied, instantiate_subclass_spec_in_any=False)
     with one_line_errors(debug="--debug" in given):
         check_configs(given)
+        bound_parsers()
         TrainCLI(
             LightningModule,
             FeatureDataModule,

@@ -4,19 +4,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam
 
-from lightning_modules.frozen import (
-    check_tensors,
-    checked_record,
-    follow_precision,
-    record,
-    without_backbone,
-)
-from lightning_modules.numbers import check_finite, check_step, check_trainer
+from lightning_modules.frozen import FrozenModule, checked_record, record
+from lightning_modules.numbers import check_divergence, check_trainer
 from lightning_modules.options import check_ranges, scheduled
 from uibe.functional.detectors import pixels_of
 from uibe.functional.fused import fused_loss_sums
@@ -43,7 +36,7 @@ _MEASURED = [
 ]
 
 
-class BasisModule(LightningModule):
+class BasisModule(FrozenModule):
     """Learn the rotation of a layer's feature space in which thresholded pixels are close to one-hot.
 
     UIBE (arXiv 2303.10523) as method.md states it. The defaults depart from the published setting, which
@@ -84,8 +77,6 @@ class BasisModule(LightningModule):
     Raises:
         ConfigError: if an option cannot be honoured.
     """
-
-    strict_loading = False  # the frozen backbone is not in the checkpoint; load_state_dict checks the rest
 
     def __init__(
         self,
@@ -173,21 +164,14 @@ class BasisModule(LightningModule):
         self.step_means.reset()
         self.log("rotation/orthogonality_error", self.basis.orthogonality_error())
 
-    def optimizer_step(
-        self,
-        epoch: int,
-        batch_idx: int,
-        optimizer: Optimizer,
-        optimizer_closure: Callable[[], Any] | None = None,
-    ) -> None:
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Lightning's signature
         """Step, then move the base of the rotation where it is due.
 
         Raises:
             ConfigError: if the run diverged.
         """
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        super().optimizer_step(*args, **kwargs)
         self.move_base(self.trainer.global_step + 1)  # this step is counted after the hook
-        check_step(self.basis, self.step_means, self.trainer)
 
     def move_base(self, step: int) -> None:
         """After optimizer step number `step`, counted from 1, move the rotation's base if it is due."""
@@ -200,29 +184,13 @@ class BasisModule(LightningModule):
         optimizer = Adam(self.basis.parameters(), lr=self.hparams.lr, fused=True)
         return scheduled(optimizer, self.hparams, lambda: self.trainer.estimated_stepping_batches)
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - torch's signature
-        """Everything but the frozen backbone, whose weights' hash is recorded instead."""
-        return without_backbone(super().state_dict(*args, **kwargs))
-
-    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:  # noqa: ANN401
-        """Load the basis; only the backbone may be missing.
-
-        Raises:
-            MismatchError: if a tensor is missing, unknown or of another shape.
-        """
-        check_tensors(self.state_dict(), state_dict)
-        follow_precision(self.basis, state_dict, self._trainer)
-        result = super().load_state_dict(state_dict, strict=False, assign=assign)
-        result.missing_keys.clear()  # the backbone's, which are no news
-        return result
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record what is needed to load the checkpoint anywhere else and to refuse the wrong backbone.
 
         Raises:
             ConfigError: if the run diverged.
         """
-        check_finite(self.basis, self.step_means, self.trainer.global_step)
+        check_divergence(self.basis, self.step_means, self.trainer.global_step)
         checkpoint["uibe"] = record(self.backbone, getattr(self.trainer, "datamodule", None))
         checkpoint["step_means"] = self.step_means.sums()
 

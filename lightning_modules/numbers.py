@@ -6,7 +6,7 @@ from torch import nn
 from uibe.errors import ConfigError
 from uibe.metrics.running import RunningMeans
 
-__all__ = ["check_finite", "check_step", "check_trainer"]
+__all__ = ["check_divergence", "check_step", "check_trainer"]
 
 _EVERY = 64  # steps between looks, each of which waits for the device
 
@@ -27,7 +27,7 @@ def check_trainer(trainer: Trainer) -> None:
         )
 
 
-def check_finite(basis: nn.Module, means: RunningMeans, step: int) -> None:
+def check_divergence(basis: nn.Module, means: RunningMeans, step: int) -> None:
     """Refuse a basis or losses that are not finite: every score that followed would be made of nothing.
 
     Args:
@@ -48,7 +48,7 @@ def check_finite(basis: nn.Module, means: RunningMeans, step: int) -> None:
 
 
 def check_step(basis: nn.Module, means: RunningMeans, trainer: Trainer) -> None:
-    """As `check_finite` after an optimizer step, now and then, and before the end of an epoch or run."""
+    """As `check_divergence` after an optimizer step, now and then, and before the end of an epoch or run."""
     step = trainer.global_step + 1  # Lightning counts it after the hook
     if trainer.is_last_batch or step % _EVERY == 0 or step == trainer.max_steps:
-        check_finite(basis, means, step)
+        check_divergence(basis, means, step)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from lightning_modules.checkpoint import read_checkpoint
+from lightning_modules.configs import read_config
 from uibe.errors import ConfigError, MismatchError
 
 __all__ = ["Found", "run_to_resume"]
@@ -70,8 +71,8 @@ def _newness(path: Path) -> tuple[int, int, float, str]:
 
 def _options_of(folder: Path) -> Mapping[str, Any]:
     try:
-        read = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        read = read_config(folder / "config.yaml")
+    except (OSError, ValueError, yaml.YAMLError):
         return {}
     return read if isinstance(read, Mapping) else {}
 

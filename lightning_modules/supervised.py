@@ -1,22 +1,14 @@
 """The LightningModule that learns a supervised basis; mathematics and state live in `uibe`."""
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam
 
-from lightning_modules.frozen import (
-    check_tensors,
-    checked_record,
-    follow_precision,
-    record,
-    without_backbone,
-)
-from lightning_modules.numbers import check_finite, check_step, check_trainer
+from lightning_modules.frozen import FrozenModule, checked_record, record
+from lightning_modules.numbers import check_divergence, check_trainer
 from lightning_modules.options import scheduled
 from uibe.errors import ConfigError, MismatchError
 from uibe.functional.detectors import pixels_of
@@ -34,7 +26,7 @@ __all__ = ["SupervisedModule"]
 _SCORED = 16  # concepts to score at once: the logits of all pixels take memory
 
 
-class SupervisedModule(LightningModule):
+class SupervisedModule(FrozenModule):
     """Learn one logistic detector a concept from the labels of the train split: IBD's supervised basis.
 
     IBD (Zhou et al., ECCV 2018), method.md section 5: the peer that every basis learned without labels is
@@ -68,8 +60,6 @@ class SupervisedModule(LightningModule):
     Raises:
         ConfigError: if an option cannot be honoured.
     """
-
-    strict_loading = False  # the frozen backbone is not in the checkpoint; load_state_dict checks the rest
 
     def __init__(
         self,
@@ -146,21 +136,6 @@ class SupervisedModule(LightningModule):
         self.step_means.update({"loss/total": loss}, total)
         return loss
 
-    def optimizer_step(
-        self,
-        epoch: int,
-        batch_idx: int,
-        optimizer: Optimizer,
-        optimizer_closure: Callable[[], Any] | None = None,
-    ) -> None:
-        """Step, and see that it led somewhere.
-
-        Raises:
-            ConfigError: if the run diverged.
-        """
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        check_step(self.basis, self.step_means, self.trainer)
-
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean loss, and from how many pixels its detectors learned."""
         self.log_dict(self.step_means.compute())
@@ -178,29 +153,13 @@ class SupervisedModule(LightningModule):
         optimizer = Adam(groups, lr=self.hparams.lr, fused=True)
         return scheduled(optimizer, self.hparams, lambda: self.trainer.estimated_stepping_batches)
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - torch's signature
-        """Everything but the frozen backbone, whose weights' hash is recorded instead."""
-        return without_backbone(super().state_dict(*args, **kwargs))
-
-    def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:  # noqa: ANN401
-        """Load the detectors; only the backbone may be missing.
-
-        Raises:
-            MismatchError: if a tensor is missing, unknown or of another shape.
-        """
-        check_tensors(self.state_dict(), state_dict)
-        follow_precision(self.basis, state_dict, self._trainer)
-        result = super().load_state_dict(state_dict, strict=False, assign=assign)
-        result.missing_keys.clear()  # the backbone's, which are no news
-        return result
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record what is needed to load the checkpoint anywhere else and to refuse the wrong backbone.
 
         Raises:
             ConfigError: if the run diverged.
         """
-        check_finite(self.basis, self.step_means, self.trainer.global_step)
+        check_divergence(self.basis, self.step_means, self.trainer.global_step)
         extra = {"module": type(self).__name__, "concepts": list(self.basis.names)}
         checkpoint["uibe"] = {**record(self.backbone, getattr(self.trainer, "datamodule", None)), **extra}
         checkpoint["step_means"] = self.step_means.sums()

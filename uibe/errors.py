@@ -7,6 +7,7 @@ errors of the operating system, lack of memory, and worker processes that are ki
 
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -43,7 +44,10 @@ def one_line_errors(debug: bool = False) -> Iterator[None]:
         SystemExit: 1
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            # of images that are refused anyway, in one line: Pillow would put two more above it
+            warnings.filterwarnings("ignore", r"Image size \(\d+ pixels\) exceeds limit")
+            yield
     except Exception as error:
         ours = _ours(error)
         if debug or ours is None:

@@ -1,4 +1,4 @@
-"""Checkpoints, weights, exported folders, configs and runs: what is fuzzed of them and how it is judged."""
+"""Checkpoints, weights, exported folders and runs: what is fuzzed of them and how it is judged."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,17 +10,15 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-import train
 import uibe
 from lightning_modules import BasisModule
 from lightning_modules.checkpoint import module_from, read_checkpoint
 from lightning_modules.frozen import record
 from lightning_modules.resume import run_to_resume
+from tests.fuzz.configs import OPTIONS
 from tests.fuzz.file_mutations import byte_mutations, change_value, json_mutation, odd_value, swap_mutation
 from tests.fuzz.harness import Kind, Mutation, Verdict, Wrong
 from tests.fuzz.yaml_mutations import yaml_mutations
-from tests.running import run
-from uibe.errors import ConfigError
 from uibe.functional.detectors import Detectors
 from uibe.functional.moments import pixel_moments
 from uibe.functional.orthogonal import random_rotation
@@ -30,22 +28,9 @@ from uibe.library.labels import Label
 from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
 
-__all__ = ["checkpoints", "configs", "folders", "runs", "weights"]
+__all__ = ["checkpoints", "folders", "runs", "weights"]
 
 _NET, _WEIGHTS, _LAYER = "uibe.modules.small_cnn:small_cnn", "package:uibe.assets", "features.0"
-_OPTIONS: dict[str, Any] = {
-    "seed_everything": 0,
-    "model": {"class_path": "lightning_modules.BasisModule", "init_args": {"layer": _LAYER, "lr": 0.003}},
-    "data": {"class_path": "datamodules.BrodenDataModule", "init_args": {"root": "set", "cache_dir": "c"}},
-    "trainer": {
-        "max_epochs": 2,
-        "logger": {
-            "class_path": "pytorch_lightning.loggers.TensorBoardLogger",
-            "init_args": {"save_dir": "runs", "name": "uibe"},
-        },
-    },
-    "dissection": {"quantile": 0.005, "thresholds": ["learned"]},
-}
 
 
 def _module() -> BasisModule:
@@ -242,25 +227,6 @@ def _stretched() -> Mutation:
     return Mutation("a tensor of the basis changed", "refused", apply)
 
 
-def configs(scratch: Path) -> Kind:
-    """A config of the command line, parsed and printed."""
-    pristine = scratch / "pristine"
-    pristine.mkdir(parents=True)
-    (pristine / "config.yaml").write_text(yaml.safe_dump(_OPTIONS), encoding="utf-8")
-
-    def judge(folder: Path, draw: Random) -> None:
-        path = folder / "config.yaml"
-        outcome = run(train.main, ["fit", "--config", path, "--print_config"])
-        if outcome.code == 0:
-            return
-        last = outcome.err.strip().splitlines()[-1] if outcome.err.strip() else "nothing"
-        if outcome.code not in (1, 2) or "rror" not in outcome.err or "Traceback" in outcome.err:
-            raise Wrong(f"exit code {outcome.code}: {outcome.err[-500:]}")
-        raise ConfigError(f"{path}: {last}")
-
-    return Kind("configs", pristine, yaml_mutations("config.yaml", "either"), judge)
-
-
 def runs(scratch: Path) -> Kind:
     """A folder of runs of which `--resume auto` seeks the newest with the same options."""
     pristine = scratch / "pristine"
@@ -268,12 +234,12 @@ def runs(scratch: Path) -> Kind:
         folder = pristine / "uibe" / version
         truth = write_checkpoint(folder / "checkpoints" / "last.ckpt")
         write_checkpoint(folder / "checkpoints" / "previous.ckpt")
-        (folder / "config.yaml").write_text(yaml.safe_dump(_OPTIONS), encoding="utf-8")
+        (folder / "config.yaml").write_text(yaml.safe_dump(OPTIONS), encoding="utf-8")
 
     def judge(folder: Path, draw: Random) -> None:
-        trainer = _OPTIONS["trainer"]
+        trainer = OPTIONS["trainer"]
         logger = {**trainer["logger"], "init_args": {"save_dir": str(folder), "name": "uibe"}}
-        found = run_to_resume({**_OPTIONS, "trainer": {**trainer, "logger": logger}})
+        found = run_to_resume({**OPTIONS, "trainer": {**trainer, "logger": logger}})
         if found is None:
             raise Wrong("of four checkpoints and two runs one is sound")
         _same(module_from(read_checkpoint(found.checkpoint)).basis.detectors(), truth)

@@ -198,7 +198,8 @@ def _bare_category(root: Path, draw: Random) -> Sequence[str]:
     name = f"taste {len(rows)}"  # of its own, if it is done twice
     rows.insert(draw.randint(1, len(rows)), [name, *[""] * (len(rows[0]) - 1)])
     write_csv(root / "category.csv", rows)
-    write_csv(root / "index.csv", [[*row, name if number == 0 else ""] for number, row in enumerate(images)])
+    wider = [row and [*row, name if number == 0 else ""] for number, row in enumerate(images)]  # or blank
+    write_csv(root / "index.csv", wider)
     return ["category.csv", "index.csv"]
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from datamodules import StreamingBrodenDataModule
-from tests.fuzz.checkpoints import checkpoints, configs, folders, runs, weights
+from tests.fuzz.checkpoints import checkpoints, folders, runs, weights
+from tests.fuzz.configs import arguments, configs
 from tests.fuzz.csv_mutations import CSV_MUTATIONS
 from tests.fuzz.file_mutations import byte_mutations, copy_mutation, json_mutation, swap_mutation
 from tests.fuzz.folders import write_folder
@@ -33,6 +34,12 @@ def _tables(scratch: Path) -> Kind:
 
 def _pictures(scratch: Path) -> Kind:
     return Kind("pictures", write_folder(scratch / "pristine"), PICTURE_MUTATIONS, Reader(scratch).judge)
+
+
+def _skipped(scratch: Path) -> Kind:
+    """Pictures again, of which damaged ones may be left out: nothing is refused unless a split is gone."""
+    mutations = [mutation._replace(verdict="either") for mutation in PICTURE_MUTATIONS]
+    return Kind("skipped", write_folder(scratch / "pristine"), mutations, Reader(scratch).judge_skipping)
 
 
 def _fill(folder: Path, key: CacheKey, shift: float) -> None:
@@ -62,6 +69,9 @@ def _caches(scratch: Path) -> Kind:
     meta = byte_mutations(f"{own}meta.json", loose=["lost bytes"])
     others = [swap_mutation(f"{own}features-*.npy"), copy_mutation(f"{own}features-*.npy"), _foreign()]
     others += [json_mutation(f"{own}meta.json")] * 6
+    # nothing that happens beside the files that are read may matter
+    beside = [*byte_mutations(f"{_OTHER.digest}/*.npy")[:5], _elsewhere(own), _leftover(own)]
+    others += [mutation._replace(verdict="accepted") for mutation in beside]
     return Kind("caches", pristine, [*shards, *meta, *others], _read_cache)
 
 
@@ -74,6 +84,28 @@ def _foreign() -> Mutation:
         return [name]
 
     return Mutation("a shard of another cache", "refused", apply)
+
+
+def _elsewhere(own: str) -> Mutation:
+    """A shard on another disk, and a link to it."""
+
+    def apply(root: Path, draw: Random) -> Sequence[str]:
+        path = root / own / f"features-{draw.randrange(4):05d}.npy"
+        path.symlink_to(path.rename(root / path.name).resolve())
+        return [path.name]
+
+    return Mutation("a link to the shard elsewhere", "accepted", apply)
+
+
+def _leftover(own: str) -> Mutation:
+    """What a writer that was killed leaves."""
+
+    def apply(root: Path, draw: Random) -> Sequence[str]:
+        path = root / own / f".features-{draw.randrange(4):05d}.npy.{draw.randrange(99)}.tmp"
+        path.write_bytes(draw.randbytes(99))
+        return [path.name]
+
+    return Mutation("a leftover", "accepted", apply)
 
 
 def _shards(scratch: Path) -> Kind:
@@ -99,12 +131,14 @@ def _shards(scratch: Path) -> Kind:
 KINDS: dict[str, Callable[[Path], Kind]] = {
     "tables": _tables,
     "pictures": _pictures,
+    "skipped": _skipped,
     "caches": _caches,
     "shards": _shards,
     "checkpoints": checkpoints,
     "weights": weights,
     "folders": folders,
     "configs": configs,
+    "arguments": arguments,
     "runs": runs,
 }
 """By name: each writes what it needs below a folder."""

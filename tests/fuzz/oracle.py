@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-__all__ = ["OracleRow", "OracleSet", "picture", "read_set"]
+__all__ = ["OracleRow", "OracleSet", "files_of", "picture", "read_set", "read_table"]
 
 
 class OracleRow(NamedTuple):
@@ -31,9 +31,16 @@ class OracleSet(NamedTuple):
     categories: list[str]
 
 
-def _table(path: Path) -> list[dict[str, str]]:
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Rows of a csv file."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def files_of(images: Path, row: dict[str, str]) -> list[Path]:
+    """Image and masks that a row of index.csv names; their names have a dot, image-wide labels none."""
+    names = [name for cell in row.values() for name in cell.split(";") if "." in name]
+    return [images / name for name in names]
 
 
 def _owner(field: str) -> str:
@@ -52,16 +59,16 @@ def picture(path: Path) -> Image.Image:
 
 def read_set(root: Path, kept: Collection[int]) -> OracleSet:
     """Read all of a folder but the rows of index.csv, counted from 0, that were left out."""
-    categories = [row["name"] for row in _table(root / "category.csv")]
+    categories = [row["name"] for row in read_table(root / "category.csv")]
     owners = {
-        int(row["number"]): (row["name"], _owner(row["category"])) for row in _table(root / "label.csv")
+        int(row["number"]): (row["name"], _owner(row["category"])) for row in read_table(root / "label.csv")
     }
     numbers = sorted(owners)
     code = {number: position + 1 for position, number in enumerate(numbers)} | {0: 0}
     category = [categories.index(owners[number][1]) for number in numbers]
     rows = [
         _row(root / "images", row, categories, code, category)
-        for number, row in enumerate(_table(root / "index.csv"))
+        for number, row in enumerate(read_table(root / "index.csv"))
         if number in kept
     ]
     return OracleSet(rows, [owners[number][0] for number in numbers], category, categories)

@@ -37,9 +37,9 @@ def _on(change: Change, masks: bool | None = None) -> Callable[[Path, Random], S
         names = _named(root, draw.random() < 0.5 if masks is None else masks)
         if not names:
             return []
-        name = draw.choice(names)
-        change(root / "images" / name, draw)
-        return [name]
+        path = root / "images" / draw.choice(names)
+        change(path, draw)
+        return [path.name]  # without its folder: a later change may give it another beginning
 
     return apply
 

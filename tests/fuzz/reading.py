@@ -1,5 +1,6 @@
 """A folder in Broden's format read as training and dissection do, and compared with the oracle."""
 
+from collections.abc import Collection
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,10 +13,11 @@ from datamodules import BrodenDataModule
 from datamodules.features import FeatureDataModule
 from tests.fuzz.folders import write_folder
 from tests.fuzz.harness import Wrong
-from tests.fuzz.oracle import OracleRow, OracleSet, picture, read_set
+from tests.fuzz.oracle import OracleRow, OracleSet, files_of, picture, read_set, read_table
 from tests.references.tally import ImageTruth, tally
 from uibe.data.broden import BrodenDataset
 from uibe.data.features import FeatureStore
+from uibe.errors import DataError
 from uibe.functional.detectors import Detectors, projection_maps
 from uibe.metrics.tallies import tally_split
 from uibe.modules.backbone import Backbone
@@ -43,7 +45,8 @@ class Reader:
         self.backbone = backbone()
         generator = torch.Generator().manual_seed(0)
         directions = torch.randn(_DETECTORS, self.backbone.num_features, generator=generator)
-        store = self.open(BrodenDataModule(root=str(write_folder(scratch / "sound")), cache=False))
+        self.sound = write_folder(scratch / "sound")
+        store = self.open(BrodenDataModule(root=str(self.sound), cache=False))
         [features, *_] = store.feature_batches("train")
         maps = projection_maps(features, directions).transpose(0, 1).flatten(1)
         self.detectors = Detectors(directions, maps.quantile(0.8, dim=1))
@@ -60,8 +63,39 @@ class Reader:
         data = BrodenDataModule(**options, cache=cached, cache_dir=str(root.parent / f"{root.name}-cache"))
         self.compare(self.open(data), root)
 
-    def compare(self, store: FeatureStore, root: Path) -> None:
+    def judge_skipping(self, root: Path, draw: Random) -> None:
+        """Read a folder without its damaged rows; those whose files are as they were must all be there."""
+        options: dict[str, Any] = {"root": str(root), "batch_size": draw.choice([1, 3, 64])}
+        options |= {"cache": draw.random() < 0.7, "cache_dir": str(root.parent / f"{root.name}-cache")}
+        intact = self._intact(root)
+        try:
+            store = self.open(BrodenDataModule(damaged="skip", **options))
+        except DataError as error:
+            if {"train", "val"} <= set(intact.values()):
+                raise Wrong(f"has sound rows of both splits, but: {error}") from error
+            raise
+        images = store.images
+        kept = {row.line - 2 for row in images.index.rows} if isinstance(images, BrodenDataset) else set()
+        if not kept >= intact.keys():
+            raise Wrong(f"sound rows were skipped: {sorted(intact.keys() - kept)}")
+        self.compare(store, root, kept)
+
+    def _intact(self, root: Path) -> dict[int, str]:
+        """Splits by number of the rows that name nothing but files with the content of sound ones."""
+        sound = {path.read_bytes() for path in self.sound.rglob("images/*/*")}
+        return {
+            number: row["split"]
+            for number, row in enumerate(read_table(root / "index.csv"))
+            if all(path.is_file() and path.read_bytes() in sound for path in files_of(root / "images", row))
+        }
+
+    def compare(self, store: FeatureStore, root: Path, kept: Collection[int] | None = None) -> None:
         """Features and counts against those of the oracle.
+
+        Args:
+            store: what was read.
+            root: the folder.
+            kept: rows of the index that must have been read; by default as many as were, which are then all.
 
         Raises:
             Wrong: they differ.
@@ -69,8 +103,7 @@ class Reader:
         images = store.images
         if not isinstance(images, BrodenDataset):
             raise Wrong("no labels")
-        lines = [row.line for row in images.index.rows]
-        truth = read_set(root, range(len(lines)))
+        truth = read_set(root, range(len(images.index.rows)) if kept is None else kept)
         names = [row.image.relative_to(root / "images").as_posix() for row in truth.rows]
         _same("rows", [row.image for row in images.index.rows], names)
         table = images.index.labels

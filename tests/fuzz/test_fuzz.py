@@ -16,13 +16,15 @@ SEED = os.environ.get("UIBE_FUZZ_SEED", "0")
 MUTANTS = {
     "tables": 600,
     "pictures": 600,
+    "skipped": 300,
     "caches": 400,
     "shards": 300,
     "checkpoints": 300,
     "weights": 150,
     "folders": 250,
     "runs": 150,
-    "configs": 50,
+    "configs": 80,
+    "arguments": 80,
 }
 
 

@@ -25,8 +25,23 @@ def _bomb(content: str, draw: Random) -> str:
     return "\n".join([*lines, f"{place}: *a9", content if place == "bomb" else ""])
 
 
+def _merge_bomb(content: str, draw: Random) -> str:
+    """Merges of merges: each level holds ten times the pairs of the one before."""
+    levels = [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 10)]
+    place = draw.choice(["model", "data", "trainer", "bomb"])
+    return "\n".join(["a0: &a0 {x: 1}", *levels, f"{place}: {{<<: *a9}}", content if place == "bomb" else ""])
+
+
+def _merged(content: str, draw: Random) -> str:
+    """Pairs by way of a merge key, or a merge of what is no mapping."""
+    base = draw.choice(["{max_epochs: 3}", "{strange: 1}", "7", "[a]", "[{a: 1}, 7]", "~", "!!set {a}", "{}"])
+    place = draw.choice(["trainer", "model", "data", "dissection", "x", "<<"])
+    lines = draw.choice([f"{place}: {{<<: {base}}}", f"<<: {base}", f"<<: {{{place}: {base}}}"])
+    return f"{content}{lines}\n"
+
+
 def _nested(content: str, draw: Random) -> str:
-    depth = draw.choice([50, 2_000, 50_000])
+    depth = draw.choice([40, 400, 2_000, 50_000])
     name = draw.choice(["model", "trainer", "deep"])
     return f"{name}: " + "[" * depth + "]" * depth + "\n"
 
@@ -59,6 +74,8 @@ def _scalar(content: str, draw: Random) -> str:
 
 _TEXTS: dict[str, Callable[[str, Random], str]] = {
     "aliases of aliases": _bomb,
+    "merges of merges": _merge_bomb,
+    "a merge": _merged,
     "deep nesting": _nested,
     "a value within itself": _itself,
     "tabs": _tabs,

@@ -4,8 +4,10 @@ import contextlib
 import ctypes
 import os
 import resource
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
@@ -23,6 +25,22 @@ class _Sets(ctypes.Structure):
         ("permitted", ctypes.c_uint32),
         ("inheritable", ctypes.c_uint32),
     )
+
+
+@contextlib.contextmanager
+def limited_time(seconds: float) -> Iterator[None]:
+    """What takes longer is interrupted: a hang fails the test instead of stopping all."""
+
+    def ring(*_: object) -> NoReturn:
+        raise KeyboardInterrupt(f"more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager

@@ -68,6 +68,27 @@ def test_bombs_are_damaged_images(bomb: str, name: str, broden_root: Path, tmp_p
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.parametrize(("width", "height"), [(9_459, 9_460), (10_000, 10_000), (13_400, 13_433)])
+def test_images_above_the_limit_are_refused_by_their_header(
+    width: int, height: int, broden_root: Path, tmp_path: Path
+) -> None:
+    path = broden_root / "images" / "b" / "2.jpg"
+    path.write_bytes(png(width, height))  # of which Pillow warns up to 179 megapixels, and opens it
+    outcome = run_train(*broden(broden_root, tmp_path / "cache"), *quick(tmp_path / "runs"))
+    assert outcome.code == 1
+    (line,) = outcome.err.splitlines()
+    assert line.startswith(f"error: {path} (from ")
+    few = f"{width} x {height} pixels; expected at most 89478485" in line
+    assert few or f"{width * height} pixels) exceeds limit of 178956970" in line
+
+
+def test_images_up_to_the_limit_are_decoded(broden_root: Path) -> None:
+    path = broden_root / "images" / "b" / "2.jpg"
+    path.write_bytes(png(9_459, 9_459))
+    with pytest.raises(DataError, match="truncated"):  # it is begun, and has no pixels here
+        read_rgb(path)
+
+
 def test_no_interpreter_is_started_for_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("gs", "ps2pdf"):
         program = tmp_path / "bin" / name

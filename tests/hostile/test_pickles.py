@@ -2,6 +2,8 @@
 
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +11,20 @@ import torch
 from PIL import Image
 
 import uibe
+from lightning_modules import BasisModule, SupervisedModule
 from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from tests.hostile.traps import Bomb, arm, went_off
-from tests.running import Bench, Outcome, Run, finished, quick, run_evaluate, run_train, synthetic
+from tests.running import (
+    Bench,
+    Outcome,
+    Run,
+    finished,
+    quick,
+    run_evaluate,
+    run_train,
+    same_tensors,
+    synthetic,
+)
 from uibe.data.cache import CacheKey, FeatureCache, fill
 from uibe.errors import MismatchError
 
@@ -114,4 +127,35 @@ def test_a_cache_is_numbers_whatever_its_header_says(tmp_path: Path) -> None:
     assert went_off()
     with pytest.raises(MismatchError, match=r"features-00000\.npy: not of the shape and type"):
         FeatureCache.open(tmp_path, key)
+    assert not went_off()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("asked", [{}, {"weights_only": None}, {"weights_only": False}])
+@pytest.mark.parametrize("module", [BasisModule, SupervisedModule])
+def test_lightning_s_loading_of_a_module_is_restricted(
+    module: type[BasisModule] | type[SupervisedModule],
+    asked: dict[str, Any],
+    bomb: Path,
+    trained: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    with pytest.raises(UnpicklingError, match=r"[Ww]eights"):
+        module.load_from_checkpoint(bomb, **asked)
+    assert not went_off()
+    if module is BasisModule:  # what is sound is loaded
+        assert same_tensors(module.load_from_checkpoint(trained.path, **asked).state_dict(), trained.state)
+
+
+@pytest.mark.parametrize("key", ["_instantiator", "_class_path"])
+def test_lightning_s_loading_calls_nothing_that_a_checkpoint_names(
+    key: str, trained: Run, tmp_path: Path
+) -> None:
+    content = trained.checkpoint
+    content["hyper_parameters"]["_instantiator"] = "pytorch_lightning.cli.instantiate_module"
+    content["hyper_parameters"][key] = "tests.hostile.traps.NoNetwork"
+    torch.save(content, tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match="blocked"):
+        BasisModule.load_from_checkpoint(tmp_path / "a.ckpt")
     assert not went_off()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,20 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.data import get_worker_info
 
+from tests.hostile.faults import limited_time
 from tests.running import (
     Bench,
     Outcome,
     Run,
     finished,
     quick,
+    run_evaluate,
     run_train,
     same_tensors,
     synthetic,
 )
+from uibe.data import features
+from uibe.data.features import _ImageRows
 from uibe.data.pixels import PixelDataset
 from uibe.modules.tensor_file import write_tensors
 from uibe.peers.store import load_peer, save_peer
@@ -51,6 +56,63 @@ def test_killed_worker_is_one_line(
     assert line.startswith("error: DataLoader worker")
     assert "data.num_workers" in line
     assert not list(runs.rglob("*.partial"))
+
+
+PHASES: dict[str, Callable[[Any, Any], bool]] = {
+    "before the first step": lambda rows, positions: True,
+    "in a step": lambda rows, positions: isinstance(positions, torch.Tensor),  # shuffled
+    "in dissection": lambda rows, positions: rows.images.index.rows[rows.rows[0]].split == "val",
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_killed_worker_that_decodes_images_is_one_line(
+    phase: str, bench: Bench, trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, is_time = _ImageRows.__getitem__, PHASES[phase]
+
+    def killed(self: _ImageRows, positions: Any) -> torch.Tensor:  # noqa: ANN401 - indices of any kind
+        if get_worker_info() is not None and is_time(self, positions):
+            (tmp_path / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return read(self, positions)
+
+    monkeypatch.setattr(features, "_ImageRows", type("_ImageRows", (_ImageRows,), {"__getitem__": killed}))
+    options = ["--data.cache", "false", "--data.num_workers", "1"]
+    given = [*synthetic(bench.root, bench.cache), *quick(tmp_path / "runs"), *options]
+    with limited_time(200):
+        outcome = run_train(*given)
+    killed_worker_is_told(outcome, tmp_path)
+
+
+def test_killed_worker_of_an_evaluation_is_one_line(
+    bench: Bench, trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: object, positions: object) -> object:
+        if get_worker_info() is not None:
+            (tmp_path / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self
+
+    monkeypatch.setattr(_ImageRows, "__getitem__", killed)
+    content = trained.checkpoint
+    content["datamodule_hyper_parameters"] |= {"cache": False, "num_workers": 1}
+    torch.save(content, tmp_path / "a.ckpt")
+    with limited_time(200):
+        outcome = run_evaluate("score", "--ckpt_path", tmp_path / "a.ckpt", "--out", tmp_path / "out")
+    killed_worker_is_told(outcome, tmp_path)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def killed_worker_is_told(outcome: Outcome, folder: Path) -> None:
+    """One line, and it was the kill that ended the command."""
+    assert (folder / "killed").exists()
+    assert outcome.code == 1
+    line = outcome.err.splitlines()[-1]
+    assert "Traceback" not in outcome.err
+    assert line.startswith("error: DataLoader worker")
+    assert "data.num_workers" in line
+    assert not list(folder.rglob("*.partial"))
 
 
 def test_run_whose_worker_was_killed_goes_on(

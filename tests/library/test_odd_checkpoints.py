@@ -39,6 +39,15 @@ def test_flipped_bit_of_a_checkpoint_is_found(path: Path, trained: Run) -> None:
         read_checkpoint(path)
 
 
+def test_flipped_bit_of_a_name_within_a_checkpoint_is_one_line(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"/serialization_id") + 1] = 0x0F  # of the zip file's directory
+    path.write_bytes(content)
+    with pytest.raises(MismatchError, match=r"last\.ckpt: damaged or no checkpoint .*CRC-32") as caught:
+        read_checkpoint(path)
+    assert str(caught.value).isprintable()
+
+
 def test_flipped_bit_of_weights_is_found(tmp_path: Path) -> None:
     torch.save({"weight": torch.full((50,), 3.25)}, tmp_path / "net.pth")
     _flipped(tmp_path / "net.pth", torch.full((50,), 3.25).numpy().tobytes())
@@ -88,11 +97,30 @@ def _odd_record(content: Content) -> None:
     content["uibe"]["format"] = ["1"]
 
 
+def _odd_hash(content: Content) -> None:
+    content["uibe"]["weights_sha256"] = "../x\n"
+
+
+def _no_tensor(content: Content) -> None:
+    content["state_dict"]["extra\n"] = "text"
+
+
 def _odd_size(content: Content) -> None:
     content["hyper_parameters"]["image_size"] = [48.5, "x"]
 
 
-CONTENTS = [_stretched, _half, _whole, _shape, _renamed, _no_state, _odd_record, _odd_size]
+CONTENTS = [
+    _stretched,
+    _half,
+    _whole,
+    _shape,
+    _renamed,
+    _no_state,
+    _odd_record,
+    _odd_hash,
+    _no_tensor,
+    _odd_size,
+]
 
 
 @pytest.mark.parametrize("change", CONTENTS)
@@ -155,6 +183,7 @@ FOLDERS: dict[str, tuple[str, dict[str, Any], str]] = {
     "layer": ("config.json", {"layer": 7}, "odd layer"),
     "weights": ("config.json", {"weights": []}, "odd weights"),
     "hash": ("config.json", {"weights_sha256": 1.5}, "lacks weights_sha256"),
+    "no hash": ("config.json", {"weights_sha256": "../x"}, "lacks weights_sha256"),
     "labels": ("detectors.json", {"detectors": [{"concept": "car"}]}, "a detector lacks"),
     "too few": ("detectors.json", {"detectors": []}, "0 labels for"),
 }

@@ -22,7 +22,7 @@ def test_module_of_a_checkpoint_is_the_one_that_was_saved(trained: Run) -> None:
 
 
 def test_lightning_loads_the_checkpoint_by_itself(trained: Run) -> None:
-    module = BasisModule.load_from_checkpoint(trained.path, map_location="cpu", weights_only=True)
+    module = BasisModule.load_from_checkpoint(trained.path, map_location="cpu")
     assert same_tensors(module.state_dict(), trained.state)
     assert module.hparams.layer == "features.4"
 

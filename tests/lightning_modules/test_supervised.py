@@ -259,7 +259,7 @@ def test_checkpoint_is_small_plain_and_knows_its_module(supervised: Run) -> None
 
 
 def test_lightning_loads_the_checkpoint_by_itself(supervised: Run) -> None:
-    module = SupervisedModule.load_from_checkpoint(supervised.path, map_location="cpu", weights_only=True)
+    module = SupervisedModule.load_from_checkpoint(supervised.path, map_location="cpu")
     assert same_tensors(module.state_dict(), supervised.state)
 
 

@@ -216,7 +216,7 @@ def verify(
         The index without its damaged rows, and one message for each of them.
 
     Raises:
-        DataError: a row is damaged and `damaged` is `refuse`, or no row is sound.
+        DataError: a row is damaged and `damaged` is `refuse`, or no row of a split is sound.
         ConfigError: `damaged` is neither.
     """
     if damaged not in ("refuse", "skip"):
@@ -237,9 +237,12 @@ def verify(
         steps = track(results, "Verifying images", total=len(dataset), disable=not progress, transient=True)
         complaints = list(steps)
     sound = tuple(row for row, message in zip(index.rows, complaints, strict=True) if message is None)
-    if not sound:
+    lost = {row.split for row in index.rows} - {row.split for row in sound}
+    if lost:
+        gone = [message for row, message in zip(index.rows, complaints, strict=True) if row.split in lost]
+        which = f" of split {min(lost)!r}" if sound else ""
         raise DataError(
-            f"{index.source.place()}: all {len(index.rows)} images are damaged; the first: {complaints[0]}"
+            f"{index.source.place()}: all {len(gone)} images{which} are damaged; the first: {gone[0]}"
         )
     return replace(index, rows=sound), [message for message in complaints if message is not None]
 

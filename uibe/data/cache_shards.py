@@ -7,9 +7,7 @@ hidden (a name that begins with a dot) and never read; of `.<digest>.partial`, t
 
 import contextlib
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from torch import Tensor
 from uibe.data.cache_folder import META_NAME, CacheKey, Layout, meta_text
 from uibe.data.shard_file import FeatureStream, disk_errors, write_shard
 from uibe.errors import DataError, MismatchError
+from uibe.files import hidden_name, write_whole
 from uibe.functional.processes import long_barrier, rank, shared_text, world_size
 
 __all__ = ["FeaturesOf", "temporary_sibling", "write_stream", "write_together"]
@@ -152,16 +151,7 @@ def _write_meta(folder: Path, path: Path, text: str) -> None:
     meta = folder / META_NAME
     with disk_errors(path):
         if not meta.exists():
-            temporary = folder / f".{META_NAME}.{uuid.uuid4().hex}.tmp"
-            try:
-                with open(temporary, "wb") as file:
-                    file.write(text.encode())
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(meta)
-            finally:
-                with contextlib.suppress(OSError):
-                    temporary.unlink()
+            write_whole(meta, text.encode())
         found = meta.read_text(encoding="utf-8", errors="replace")
     if found != text:
         raise MismatchError(
@@ -182,7 +172,7 @@ def _check_space(path: Path, layout: Layout, shards: Iterable[int]) -> None:
 def temporary_sibling(path: Path) -> Iterator[Path]:
     """Make a folder on the same file system as `path`, removed in the end unless it was renamed."""
     # Not tempfile.mkdtemp: its folders are closed to everyone else, also after the renaming.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = hidden_name(path)
     try:
         with disk_errors(path):
             temporary.mkdir(parents=True)

@@ -3,8 +3,6 @@
 import contextlib
 import io
 import itertools
-import os
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from torch import Tensor
 from uibe.data.cache_checks import checks
 from uibe.data.cache_folder import DTYPES, Layout
 from uibe.errors import DataError
+from uibe.files import publish, temporary_file
 
 __all__ = ["FeatureStream", "UnstorableError", "disk_errors", "write_shard"]
 
@@ -150,10 +149,9 @@ def write_shard(folder: Path, path: Path, layout: Layout, shard: int, stream: Fe
         DataError: see `uibe.data.cache.fill`.
     """
     name = layout.name(shard)
-    temporary = folder / f".{name}.{uuid.uuid4().hex}.tmp"
     needed = layout.shape[0] * layout.image_bytes
     rows = layout.rows(shard)
-    try:
+    with temporary_file(folder / name, path) as temporary:  # another run may have renamed the folder
         with contextlib.ExitStack() as stack:
             # Unbuffered, so that a full disk shows here and not while closing.
             with disk_errors(path, needed):
@@ -166,14 +164,8 @@ def write_shard(folder: Path, path: Path, layout: Layout, shard: int, stream: Fe
                 sums += checks(images, layout.image_bytes, path.name, row)
                 row += len(features)
             _write(file, memoryview(sums), path, needed)
-            with disk_errors(path, needed):
-                os.fsync(file.fileno())
         with disk_errors(path, needed):
-            temporary.replace(folder / name)
-    finally:
-        for place in (folder, path):  # another run may have renamed the folder
-            with contextlib.suppress(OSError):
-                (place / temporary.name).unlink()
+            publish(temporary, folder / name)
 
 
 def _write(file: io.FileIO, data: memoryview, path: Path, needed: int) -> None:

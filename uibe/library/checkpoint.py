@@ -1,6 +1,7 @@
 """Reading checkpoints without a trainer, and without running anything that they name."""
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ __all__ = [
     "basis_from",
     "check_options",
     "hyper_parameters",
+    "is_digest",
     "is_supervised",
     "read_checkpoint",
     "record_of",
@@ -52,15 +54,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         check_zip(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on bytes that are no checkpoint, the unpickler fails in any way
-        reason = (str(error).splitlines() or ["unreadable"])[0]
+        reason = printable((str(error).splitlines() or ["unreadable"])[0])
         raise MismatchError(f"{path}: damaged or no checkpoint ({reason}); {_instead_of(path)}") from error
     record_of(checkpoint, path)
     try:
         _check(checkpoint)
+        state = checkpoint["state_dict"]
+        broken = [printable(name) for name, each in state.items() if not each.isfinite().all()]
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
-        reason = (str(error).splitlines() or ["incomplete"])[0]
+        reason = printable((str(error).splitlines() or ["incomplete"])[0])
         raise MismatchError(f"{path}: contradicts itself ({reason}); {_instead_of(path)}") from error
-    broken = [name for name, each in checkpoint["state_dict"].items() if not each.isfinite().all()]
     if broken:
         raise MismatchError(f"{path}: {', '.join(broken)} not finite, the run diverged; {_instead_of(path)}")
     return dict(checkpoint)
@@ -96,7 +99,7 @@ def record_of(checkpoint: object, place: object = "checkpoint") -> dict[str, Any
 def _check(checkpoint: dict[str, Any]) -> None:
     """Errors of any kind unless the parts that are used here are there and fit each other."""
     recorded, options = checkpoint["uibe"], checkpoint["hyper_parameters"]
-    if not isinstance(recorded["format"], int) or not isinstance(recorded["weights_sha256"], str):
+    if not isinstance(recorded["format"], int) or not is_digest(recorded["weights_sha256"]):
         raise TypeError("its record is not one of train.py")
     check_options(options)
     basis = basis_from(checkpoint)
@@ -105,6 +108,16 @@ def _check(checkpoint: dict[str, Any]) -> None:
     base = basis.rotation.base
     if base.isfinite().all() and not is_rotation(base):  # what is not finite is named below
         raise ValueError("its rotation is none")
+
+
+def is_digest(value: object) -> bool:
+    """Whether this can be a SHA-256: anything else would be blamed on the weights.
+
+    Example:
+        >>> is_digest("0a" * 32), is_digest("0a8bfca6"), is_digest(None)
+        (True, False, False)
+    """
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def check_options(options: Mapping[str, Any]) -> None:

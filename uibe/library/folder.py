@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from uibe.errors import ConfigError, MismatchError, printable
 from uibe.functional.groups import Grouping
 from uibe.library.card import model_card
-from uibe.library.checkpoint import SIZES, check_options
+from uibe.library.checkpoint import SIZES, check_options, is_digest
 from uibe.library.labels import Label
 from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
@@ -114,7 +114,7 @@ def read_folder(folder: Path) -> Folder:
     config = _json(folder / "config.json")
     _check_format(config.get("format"), folder / "config.json")
     missing = [name for name in _OPTIONS if name not in config]
-    missing += [name for name in ("weights_sha256",) if not isinstance(config.get(name), str)]
+    missing += [name for name in ("weights_sha256",) if not is_digest(config.get(name))]
     if missing:
         raise MismatchError(f"{folder}/config.json: lacks {', '.join(missing)}; export the basis again")
     try:

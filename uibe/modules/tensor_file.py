@@ -1,7 +1,5 @@
 """Tensors in a safetensors file that is whole under its name, or not there, and their checksum."""
 
-import contextlib
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from uibe.errors import DataError
+from uibe.files import publish, temporary_file
 from uibe.modules.weights import hash_state
 
 __all__ = ["checksum", "verify_checksum", "write_tensors"]
@@ -68,19 +67,16 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         ...     [path.name for path in Path(folder).iterdir()]
         ['a.safetensors']
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    content = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
     try:
-        partial.touch()  # with the user's own mode, which the writer would restrict
-        mode = partial.stat().st_mode
-        content = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-        save_file(content, partial, dict(metadata))
-        partial.chmod(mode)
-        partial.replace(path)
+        with temporary_file(path) as temporary:
+            temporary.touch()  # with the user's own mode, which the writer would restrict
+            mode = temporary.stat().st_mode
+            save_file(content, temporary, dict(metadata))
+            temporary.chmod(mode)
+            publish(temporary, path)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(
             f"{path}: cannot be written ({reason}); free space or choose another folder"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()

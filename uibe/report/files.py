@@ -1,15 +1,14 @@
 """Files for other programs: JSON and CSV, never left half written under their final name."""
 
-import contextlib
 import csv
 import io
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from uibe.errors import DataError
+from uibe.files import write_whole
 from uibe.metrics.dissection import Dissection
 
 __all__ = ["detector_rows", "output_folder", "write_bytes", "write_csv", "write_json", "write_text"]
@@ -94,14 +93,9 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         DataError: if it cannot be written.
     """
-    # of its own, as two commands may write into one folder at once
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        partial.write_bytes(content)
-        partial.replace(path)
+        write_whole(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise DataError(f"{path}: cannot be written ({error.strerror}); give another --out") from error
 
 
