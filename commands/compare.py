@@ -14,6 +14,7 @@ from uibe.data.features import FeatureStore
 from uibe.errors import ConfigError, MismatchError
 from uibe.functional.detectors import Detectors
 from uibe.functional.groups import Grouping
+from uibe.functional.intervals import Counts
 from uibe.metrics.binary import READINGS, binary_metrics
 from uibe.metrics.comparison import (
     SHARES,
@@ -176,7 +177,7 @@ def _write(
             "reference": reference,
             "rows": rows,
             "binary": rates,
-            "differences": differences_document(reference, read),
+            "differences": differences_document(reference, read, _most(scored)),
             "gain_by_cause": {
                 name: {score: each._asdict() for score, each in values.items()}
                 for name, values in (causes or {}).items()
@@ -194,6 +195,12 @@ def _grouped(scored: Comparison) -> dict[str, Readings]:
     random = [each for name, each in read.items() if name.startswith("random ")]
     grouped = {name: each for name, each in read.items() if not name.startswith("random ")}
     return {**grouped, f"random (mean of {len(random)})": averaged(random)} if random else grouped
+
+
+def _most(scored: Comparison) -> dict[str, Counts]:
+    """The most that counts can be, by basis, the random rotations' under the name of their mean."""
+    most = {name: several[0].most for name, several in scored.items()}
+    return {name: most[name if name in most else "random 0"] for name in _grouped(scored)}
 
 
 def _heading(options: dict[str, Any]) -> str:

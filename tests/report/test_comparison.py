@@ -97,7 +97,8 @@ def test_binary_table_has_chance_beside_what_is_reached(scored: Comparison) -> N
 
 def test_matrix_lists_every_experiment(scored: Comparison) -> None:
     read = {name: readings(several) for name, several in scored.items()}
-    document = {"differences": differences_document("learned", read), "rows": []}
+    most = {name: several[0].most for name, several in scored.items()}
+    document = {"differences": differences_document("learned", read, most), "rows": []}
     text = matrix_markdown({"one": document, "two": document})
     assert "| one | natural |" in text
     assert "| two | natural |" in text

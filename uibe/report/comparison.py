@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from uibe.functional.groups import Grouping
-from uibe.functional.intervals import Interval, ScoreSamples, interval
+from uibe.functional.intervals import Counts, Interval, interval, score_intervals
 from uibe.functional.scores import INTERPRETABLE_IOU
-from uibe.metrics.comparison import Basis, Comparison, Readings, differences
+from uibe.metrics.comparison import Basis, Comparison, Readings, Scored, differences
 from uibe.report.drawn import drawn_note
 from uibe.report.markdown import cell, code, ranged, signed, table
 from uibe.report.titles import OWN, share_text
@@ -21,7 +21,9 @@ _NOTES = (
     "rate.",
     "- Intervals are basic bootstrap intervals. S2 sums maxima, and a maximum over noise is too large: in "
     "the data, and again in every replicate. The interval is moved back by as much and can lie below the "
-    "estimate; *corrected* is the estimate moved back too. Compare bases by the paired differences.",
+    "estimate; *corrected* is the estimate moved back too. Counts, in the CSV, shift either way, as drawing "
+    f"moves detectors near the cut of {INTERPRETABLE_IOU} across it: they are moved back alike, and stay "
+    "between 0 and the number of detectors or of concepts. Compare bases by the paired differences.",
     f"- Customary cut of interpretable detectors: IoU > {INTERPRETABLE_IOU}.",
 )
 _READINGS = (
@@ -59,7 +61,7 @@ def comparison_rows(
                 "fitted_on_pixels": bases[name].num_pixels or "",
                 "firing_rate": each.firing_rate,
             }
-            row.update(_columns(each.samples()))
+            row.update(_columns(each))
             cut = cuts.get(each.share)
             above = each.samples(cut) if cut is not None else None
             row["random_iou_95"] = "" if cut is None else cut
@@ -69,17 +71,22 @@ def comparison_rows(
     return rows
 
 
-def differences_document(reference: str, readings: Mapping[str, Readings]) -> dict[str, Any]:
+def differences_document(
+    reference: str, readings: Mapping[str, Readings], most: Mapping[str, Counts]
+) -> dict[str, Any]:
     """Paired differences of the reference basis to every other one, plain types only.
 
     Args:
         reference: name of the basis that the others are taken from.
         readings: of all bases, by name.
+        most: that the counts of each basis can be.
     """
     return {
         name: {
             reading: {score: each._asdict() for score, each in scores.items()}
-            for reading, scores in differences(readings[reference], other).items()
+            for reading, scores in differences(
+                readings[reference], other, (most[reference], most[name])
+            ).items()
         }
         for name, other in readings.items()
         if name != reference
@@ -208,10 +215,9 @@ def _rates_part(rates: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["## Pixels of the layer as a binary classification", table(list(rates[0]), cells), _READINGS]
 
 
-def _columns(samples: ScoreSamples) -> dict[str, float]:
+def _columns(scored: Scored) -> dict[str, float]:
     columns: dict[str, float] = {}
-    for score, values in samples._asdict().items():
-        found = interval(values)
+    for score, found in score_intervals(scored.samples(), scored.most).items():
         columns[score] = found.value
         columns.update({f"{score}_{name}": getattr(found, name) for name in ("low", "high", "corrected")})
     return columns
