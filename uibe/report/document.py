@@ -49,7 +49,10 @@ def scores_document(
         supervised: whether the basis was learned from masks.
     """
     own_rate = float(results["learned"].firing_rate.mean()) if "learned" in results else None
-    titles = {name: set_title(name, quantile, supervised, own_rate) for name in results}
+    titles = {
+        name: set_title(name, quantile, supervised, own_rate, float(result.firing_rate.mean()))
+        for name, result in results.items()
+    }
     return [
         {
             "name": name,
