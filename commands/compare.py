@@ -35,7 +35,7 @@ from uibe.report.comparison_figures import (
     histogram_figure,
     save_figure,
 )
-from uibe.report.files import output_folder, write_csv, write_json, write_text
+from uibe.report.files import results_folder, write_csv, write_json, write_text
 from uibe.report.markdown import code
 
 __all__ = ["compare"]
@@ -83,35 +83,36 @@ def compare(
     checkpoints = {path: read_checkpoint(path) for path in ckpt_path}
     first, *others = checkpoints.values()
     _same_layer(first, others)
-    where, folder, console = device_of(device), output_folder(out), Console(soft_wrap=True)
-    module = module_from(first, weights).to(where)
-    datamodule = open_data(first, data or DataOptions(), module.backbone)
-    store = datamodule.features
-    names = ["natural", "random"] if bases is None else bases
-    fitting = Fitting(
-        datamodule, hyper_parameters(first), random_seeds, seed, threshold_steps, supervised_epochs
-    )
-    found = named_bases(checkpoints, names, fitting, console)
-    with console.status("Scoring bases"):
-        scored = compare_bases(found, store, swept, replicates, seed, union)
-    options: dict[str, Any] = {
-        "ckpt_path": ckpt_path,
-        "bases": names,
-        "shares": swept,
-        "replicates": replicates,
-        "random_seeds": random_seeds,
-        "threshold_steps": threshold_steps,
-        "supervised_epochs": supervised_epochs,
-        "seed": seed,
-        "union": union,
-        "backbone": hyper_parameters(first)["backbone"],
-        "layer": hyper_parameters(first)["layer"],
-        "groups": groups_document(store),
-        "fingerprints": {"weights": module.backbone.weights_sha256, **fingerprints(store)},
-    }
-    rates = _binary(scored, found, store) if binary else []
-    console.print(_write(folder, scored, found, rates, options, store.grouping), markup=False)
-    console.print(f"written  {folder}", markup=False)
+    where, console = device_of(device), Console(soft_wrap=True)
+    with results_folder(out) as folder:
+        module = module_from(first, weights).to(where)
+        datamodule = open_data(first, data or DataOptions(), module.backbone)
+        store = datamodule.features
+        names = ["natural", "random"] if bases is None else bases
+        fitting = Fitting(
+            datamodule, hyper_parameters(first), random_seeds, seed, threshold_steps, supervised_epochs
+        )
+        found = named_bases(checkpoints, names, fitting, console)
+        with console.status("Scoring bases"):
+            scored = compare_bases(found, store, swept, replicates, seed, union)
+        options: dict[str, Any] = {
+            "ckpt_path": ckpt_path,
+            "bases": names,
+            "shares": swept,
+            "replicates": replicates,
+            "random_seeds": random_seeds,
+            "threshold_steps": threshold_steps,
+            "supervised_epochs": supervised_epochs,
+            "seed": seed,
+            "union": union,
+            "backbone": hyper_parameters(first)["backbone"],
+            "layer": hyper_parameters(first)["layer"],
+            "groups": groups_document(store),
+            "fingerprints": {"weights": module.backbone.weights_sha256, **fingerprints(store)},
+        }
+        rates = _binary(scored, found, store) if binary else []
+        console.print(_write(folder, scored, found, rates, options, store.grouping), markup=False)
+        console.print(f"written  {folder}", markup=False)
 
 
 def _checked(shares: Sequence[float] | None, replicates: int, random_seeds: int) -> list[float]:

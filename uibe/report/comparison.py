@@ -9,15 +9,15 @@ from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.metrics.comparison import Basis, Comparison, Readings, Scored, differences
 from uibe.report.drawn import drawn_note
 from uibe.report.markdown import cell, code, ranged, signed, table
-from uibe.report.titles import OWN, share_text
+from uibe.report.titles import OWN, falls_short, share_text
 
 __all__ = ["comparison_markdown", "comparison_rows", "differences_document"]
 
 _SHOWN = ("S1", "S2")
 _NOTES = (
     "- *area*: mean over the logarithm of the firing rate, at NetDissect's quantile thresholds. *at "
-    "0.5%*: each detector fires on that share of the train pixels. *own thresholds*: those that UIBE's "
-    "objective learned for the basis; bases then fire at different rates, and scores grow with the "
+    "0.5%*: each detector fires on at most that share of the train pixels. *own thresholds*: those that "
+    "UIBE's objective learned for the basis; bases then fire at different rates, and scores grow with the "
     "rate.",
     "- Intervals are basic bootstrap intervals. S2 sums maxima, and a maximum over noise is too large: in "
     "the data, and again in every replicate. The interval is moved back by as much and can lie below the "
@@ -142,7 +142,7 @@ def comparison_markdown(
         *_counts_part(rows, firing, known),
         *_causes_part(causes, firing.get(reference)),
         *_rates_part(rates),
-        "\n".join([*_NOTES, f"- {drawn_note(grouping)}"]),
+        "\n".join([*_NOTES, *_firing_notes(rows, known), f"- {drawn_note(grouping)}"]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -176,6 +176,22 @@ def _counts_part(
     return [
         "## Detectors (and distinct labels) above what 95% of a random rotation's detectors stay below",
         table(["basis", "own thresholds fire on", *heads], body),
+    ]
+
+
+def _firing_notes(rows: Sequence[Mapping[str, Any]], shown: Sequence[str]) -> list[str]:
+    """Firing rates that the titles of the columns do not give."""
+    told: dict[str, list[str]] = {}
+    for row in rows:
+        reading, rate = _reading(row), float(row["firing_rate"])
+        if reading in shown and (reading == "own" or falls_short(rate, float(row["share"]))):
+            told.setdefault(reading, []).append(f"{cell(row['basis'])} {share_text(rate)}")
+    why = "values tie at the threshold, such as a ReLU's zeros; these bases really fire on"
+    return [
+        f"- *{_title(reading).strip('()')}*{' bases fire on' if reading == 'own' else f' {why}'}: "
+        f"{', '.join(told[reading])}."
+        for reading in shown
+        if reading in told
     ]
 
 
