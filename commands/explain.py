@@ -32,7 +32,7 @@ from uibe.report.comparison_figures import save_figure
 from uibe.report.explanation import ClassParts, concepts_line, explanation_table, parts_document
 from uibe.report.explanation_figures import CLASSES, page_name, residual_figure, save_explanation
 from uibe.report.explanation_residual import EXACT
-from uibe.report.files import output_folder, write_json
+from uibe.report.files import results_folder, write_json
 
 __all__ = ["explain"]
 
@@ -98,41 +98,42 @@ def explain(
     detector = detector_from(checkpoint, weights).to(device_of(device))
     _check_classes(detector.backbone, classes)
     detector.explain(first[1], classes, top)  # what only the head knows, before labels take their time
-    folder, console = output_folder(out), Console(soft_wrap=True)
-    datamodule, reason = open_labelled(checkpoint, data or DataOptions(), detector.backbone)
-    if datamodule is None:
-        console.print(f"labels   none: {reason}; directions are shown one by one", markup=False)
-    used, raw = _chosen(basis, detector, checkpoint, datamodule, console)
-    if datamodule is not None:
-        with console.status("Labelling directions"):
-            used = used._replace(labelled=labels_for(raw, datamodule, replicates))
-    names = _stems(list(dict.fromkeys(image)), -(-len(classes or range(top)) // CLASSES))
-    documents: list[dict[str, Any]] = []
-    left: dict[str, list[float]] = defaultdict(list)
-    bar: dict[str, Any] = {"console": console, "transient": True, "disable": not console.is_terminal}
-    for file, picture in track(chain([first], pictures), "Explaining", len(names), **bar):
-        features = detector.features(picture)
-        (own,) = explain_features(detector.backbone, detector.coordinates, features, classes, top)
-        each = own
-        if basis is not None:
-            (each,) = explain_features(detector.backbone, used.coordinates, features, own.classes)
-            for name, shares in _shares(detector, used, features, own, each).items():
-                left[name] += shares
-        parts, rows = _split(file, each, used.labelled, (concepts, by), console)
-        title = f"{Path(file).name}, basis: {used.name}"
-        figures = save_explanation(picture, parts, title, folder, names[file])
-        documents.append({"image": file, "figure": figures[0], "figures": figures, "classes": rows})
-    if left and median(left[_OWN]) < EXACT:
-        save_figure(residual_figure(left), folder, "why_orthonormal")
-    elif left:
-        console.print(_NO_FIGURE.format(layer=detector.backbone.layer), markup=False)
-    _finish(folder, {**_about(ckpt_path, checkpoint, used, datamodule), "images": documents}, failed)
-    console.print(f"written  {folder}", markup=False)
-    if failed:
-        reasons = "; ".join(map(str, failed.values()))
-        raise DataError(
-            f"{reasons}; the other {len(documents)} of {len(names)} images are explained in {folder}"
-        )
+    console = Console(soft_wrap=True)
+    with results_folder(out) as folder:
+        datamodule, reason = open_labelled(checkpoint, data or DataOptions(), detector.backbone)
+        if datamodule is None:
+            console.print(f"labels   none: {reason}; directions are shown one by one", markup=False)
+        used, raw = _chosen(basis, detector, checkpoint, datamodule, console)
+        if datamodule is not None:
+            with console.status("Labelling directions"):
+                used = used._replace(labelled=labels_for(raw, datamodule, replicates))
+        names = _stems(list(dict.fromkeys(image)), -(-len(classes or range(top)) // CLASSES))
+        documents: list[dict[str, Any]] = []
+        left: dict[str, list[float]] = defaultdict(list)
+        bar: dict[str, Any] = {"console": console, "transient": True, "disable": not console.is_terminal}
+        for file, picture in track(chain([first], pictures), "Explaining", len(names), **bar):
+            features = detector.features(picture)
+            (own,) = explain_features(detector.backbone, detector.coordinates, features, classes, top)
+            each = own
+            if basis is not None:
+                (each,) = explain_features(detector.backbone, used.coordinates, features, own.classes)
+                for name, shares in _shares(detector, used, features, own, each).items():
+                    left[name] += shares
+            parts, rows = _split(file, each, used.labelled, (concepts, by), console)
+            title = f"{Path(file).name}, basis: {used.name}"
+            figures = save_explanation(picture, parts, title, folder, names[file])
+            documents.append({"image": file, "figure": figures[0], "figures": figures, "classes": rows})
+        if left and median(left[_OWN]) < EXACT:
+            save_figure(residual_figure(left), folder, "why_orthonormal")
+        elif left:
+            console.print(_NO_FIGURE.format(layer=detector.backbone.layer), markup=False)
+        _finish(folder, {**_about(ckpt_path, checkpoint, used, datamodule), "images": documents}, failed)
+        console.print(f"written  {folder}", markup=False)
+        if failed:
+            reasons = "; ".join(map(str, failed.values()))
+            raise DataError(
+                f"{reasons}; the other {len(documents)} of {len(names)} images are explained in {folder}"
+            )
 
 
 def _finish(folder: Path, content: dict[str, Any], failed: dict[str, DataError]) -> None:
