@@ -179,11 +179,11 @@ def explanation_table(title: str, parts: ClassParts) -> Table:
     table = Table(title=escape(title), title_justify="left")
     if parts.missed:
         table.caption, table.caption_justify = Text(parts.missed, style="bold red"), "left"
-    table.add_column("part")
+    table.add_column("part", overflow="fold")
     table.add_column("directions", justify="right")
     table.add_column("mean IoU [95%]" if parts.sums_directions else "IoU [95%]")
-    for head in ("adds to the logit", "above average", "below average"):
-        table.add_column(head, justify="right")
+    for head in ("adds to\nthe logit", "above\naverage", "below\naverage"):
+        table.add_column(head, justify="right", no_wrap=True)
     steps = parts.steps()
     for place, (name, value, part, summed) in enumerate(steps, 1):
         detail = part.detail.removeprefix("mean ").removeprefix("IoU ") if part else ""

@@ -120,7 +120,8 @@ def explanation_figure(
                 _overlay(figure.add_subplot(maps[row, column]), image, part, scale)
     heats = [part.heat for parts in classes for part in parts.shown]
     _colour_bar(figure.add_subplot(grid[-1, 1]), scale, heats[0].shape if heats else (1, 1))
-    _note(figure.add_subplot(grid[-1, 0]), _legend(classes))
+    if _legend(classes):
+        _note(figure.add_subplot(grid[-1, 0]), _legend(classes))
     figure.supxlabel(fill(plain(note), int(17 * figure.get_figwidth())), fontsize=7, x=0.01, ha="left")
     figure.suptitle(plain(shorten(title, 100, placeholder="...")), fontsize=10)
     return figure
