@@ -59,15 +59,11 @@ def sums_by_concept(contributions: Tensor, concepts: Sequence[str], level: Tenso
     for place, name in enumerate(concepts):
         places.setdefault(name, []).append(place)
     split = split_by_level(contributions, level)
-    found = [
-        ConceptSum(name, *_sums(own, contributions), tuple(own), *_sums(own, *split))
-        for name, own in places.items()
-    ]
+    found = []
+    for name, own in places.items():
+        total, above, below = (float(each[own].sum()) for each in (contributions, *split))
+        found.append(ConceptSum(name, total, tuple(own), above, below))
     return sorted(found, key=lambda each: -each.contribution)
-
-
-def _sums(places: Sequence[int], *values: Tensor) -> list[float]:
-    return [float(each[places].sum()) for each in values]
 
 
 @dataclass(frozen=True, repr=False)
