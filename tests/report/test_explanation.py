@@ -77,13 +77,11 @@ def test_what_comes_from_less_than_on_average_is_hatched_and_said(parts: ClassPa
     hatched = [bar for bar in axis.patches if bar.get_hatch()]
     # 1 of 3 at the end of the first, which goes from 0.5 to 3.5; all of the second, 4.5 to 3
     assert [(bar.get_x(), bar.get_width()) for bar in hatched] == [(3.5, -1.0), (3.0, 1.5)]  # type: ignore[attr-defined]
-    assert [tick.get_text() for tick in axis.get_yticklabels()][3] == (
-        "[red]car (object) [1],\nless than on average"
-    )
+    assert [tick.get_text() for tick in axis.get_yticklabels()][3] == ("[red]car (object) [1], less")
     (title,) = [each.get_title() for each in figure.axes if "less" in each.get_title()]
-    assert title.splitlines()[:2] == ["[red]car (object),", "less than on average"]
+    assert title.splitlines()[:2] == ["[red]car (object)", "-1.50, less than on average"]
     texts = [text.get_text() for each in figure.axes for text in each.texts]
-    assert any("hatched: from directions that respond less than on average" in text for text in texts)
+    assert any("less, hatched: from directions that respond less than on average" in text for text in texts)
     assert figure.get_supxlabel() == "names of a set"
 
 
@@ -129,7 +127,7 @@ def test_bars_begin_where_the_one_before_ended(parts: ClassParts) -> None:
     (axis,) = [each for each in figure.axes if each.patches]
     assert [tick.get_text() for tick in axis.get_yticklabels()][1:4:2] == [
         r"sky \$x^ (object) [2]",
-        "[red]car (object) [1],\nless than on average",
+        "[red]car (object) [1], less",
     ]
     assert "2 concepts named here: 72% of all" in axis.get_xlabel()
     bars = [(bar.get_x(), bar.get_width()) for bar in axis.patches if not bar.get_hatch()]  # type: ignore[attr-defined]

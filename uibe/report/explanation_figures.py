@@ -39,7 +39,7 @@ _HEIGHT, _NOTE = 2.75, 0.4
 """Of a class in inches, and what a note on its residual takes."""
 _FADING = 0.6
 """Power from a value to its colour's strength: below 1, so that weak maps can be told from none."""
-_LESS = "hatched: from directions that respond less than on average"
+_LESS = "less, hatched: from directions that respond less than on average"
 _HATCH: dict[str, Any] = {"facecolor": "none", "edgecolor": "white", "hatch": "////", "linewidth": 0.0}
 _ROBUST = 0.98
 """Share of the maps' places within the colour scale: a few peaks would make all else faint."""
@@ -103,7 +103,8 @@ def explanation_figure(
     columns = max(1, *(max(len(each.positive), len(each.negative)) for each in classes))
     wide = min(1.6, max(0.7, image.width / image.height))
     heights = [_HEIGHT + _NOTE * bool(each.missed) for each in classes]
-    figure = Figure(figsize=(6.4 + 1.75 * columns * wide**0.5, sum(heights) + 0.9), layout="constrained")
+    size = 6.4 + 1.75 * columns * wide**0.5, sum(heights) + 0.9 + 0.2 * bool(note)
+    figure = Figure(figsize=size, layout="constrained")
     ratios = {"width_ratios": [1.15 + 2.0 / wide**0.5, columns], "height_ratios": [*heights, 0.12]}
     grid = figure.add_gridspec(len(classes) + 1, 2, **ratios)
     scale = _scale([part for parts in classes for part in parts.shown])
@@ -175,8 +176,8 @@ def _overlay(axis: Axes, image: Image.Image, part: Part, scale: float) -> None:
     heat = upsample(part.heat[None].float().cpu(), (height, width))[0].double().numpy()
     axis.imshow(_blend(0.55 + 0.45 * grey, heat / scale))
     name = plain(shorten(part.title, 30, placeholder="..."))
-    name += ",\nless than on average" if part.is_less else ""
-    axis.set_title(f"{name}\n{_signed(part.value)}{_count(part)}\n{plain(part.detail)}".rstrip(), fontsize=7)
+    what = ", less than on average" if part.is_less else _count(part)  # the count is in the chart too
+    axis.set_title(f"{name}\n{_signed(part.value)}{what}\n{plain(part.detail)}".rstrip(), fontsize=7)
     axis.set_axis_off()
 
 
@@ -249,8 +250,8 @@ def _waterfall(axis: Axes, parts: ClassParts) -> None:
             for name, step in zip(names, steps, strict=True)
         ]
     less = [bool(step.part and step.part.is_less) for step in steps]
-    names = [f"{name},\nless than on average" if few else name for name, few in zip(names, less, strict=True)]
-    axis.set_yticks(range(len(steps) + 1), [*names, "logit"], fontsize=7.5, linespacing=0.95)
+    names = [f"{name}, less" if few else name for name, few in zip(names, less, strict=True)]
+    axis.set_yticks(range(len(steps) + 1), [*names, "logit"], fontsize=7.5)
     axis.tick_params(axis="x", labelsize=7)
     axis.invert_yaxis()
     axis.axvline(0, color="black", linewidth=0.6, zorder=0)
