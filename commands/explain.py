@@ -130,8 +130,7 @@ def explain(
         parts, rows = _split(file, each, used.labelled, (concepts, by), console)
         title = f"{Path(file).name}, basis: {used.name}"
         figures = save_explanation(picture, parts, title, folder, names[file], note)
-        files = {"image": file, "figure": figures[0], "figures": figures}
-        documents.append({**files, "levels": each.levels.tolist(), "classes": rows})
+        documents.append(_image_document(file, figures, each, rows))
     if left and median(left[_OWN]) < EXACT:
         save_figure(residual_figure(left), folder, "why_orthonormal")
     elif left:
@@ -143,6 +142,14 @@ def explain(
         raise DataError(
             f"{reasons}; the other {len(documents)} of {len(names)} images are explained in {folder}"
         )
+
+
+def _image_document(
+    file: str, figures: list[str], each: Explanation, rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """All numbers of an image."""
+    levels = each.levels.tolist()
+    return {"image": file, "figure": figures[0], "figures": figures, "levels": levels, "classes": rows}
 
 
 def _finish(folder: Path, content: dict[str, Any], failed: dict[str, DataError], console: Console) -> None:
