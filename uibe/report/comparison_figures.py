@@ -1,7 +1,7 @@
 """Figures of a comparison, for print: Okabe and Ito's colours, which colour-blind readers can tell apart."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def cut_figure(scored: Comparison, share: float | None) -> Figure:
             title=title,
         )
         axis.set(xlim=(0, min(1.0, max(highest, 0.05) + 0.02)), ylim=(0, None))
-    figure.suptitle(_thresholds(share), fontsize=9)
+    figure.suptitle(_thresholds(share, found), fontsize=9)
     return _with_legend(figure, axes)
 
 
@@ -95,7 +95,7 @@ def categories_figure(scored: Comparison, share: float | None) -> Figure:
             left = [before + size for before, size in zip(left, sizes, strict=True)]
         axis.invert_yaxis()
         axis.set(xlabel=f"number with IoU > {INTERPRETABLE_IOU}", title=title)
-    figure.suptitle(_thresholds(share), fontsize=9)
+    figure.suptitle(_thresholds(share, found), fontsize=9)
     return _with_legend(figure, axes)
 
 
@@ -121,7 +121,7 @@ def histogram_figure(scored: Comparison, share: float | None) -> Figure:
         axis.remove()
     figure.supxlabel(f"IoU on validation; line: {INTERPRETABLE_IOU}", fontsize=9)
     figure.supylabel("detectors", fontsize=9)
-    figure.suptitle(_thresholds(share), fontsize=9)
+    figure.suptitle(_thresholds(share, found), fontsize=9)
     return figure
 
 
@@ -144,18 +144,20 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     return paths
 
 
-def _thresholds(share: float | None) -> str:
-    return (
-        f"{OWN}; in brackets the pixels fired on"
-        if share is None
-        else f"firing on at most {share_text(share)} of the train pixels"
-    )
+def _thresholds(share: float | None, found: Mapping[str, Scored]) -> str:
+    title = OWN if share is None else f"firing on at most {share_text(share)} of the train pixels"
+    told = any(_tells_rate(each) for each in found.values())
+    return f"{title}; in brackets the pixels fired on" if told else title
+
+
+def _tells_rate(each: Scored) -> bool:
+    """Whether the title of a figure does not give the firing rate."""
+    return each.share is None or falls_short(each.firing_rate, each.share)
 
 
 def _with_rate(name: str, each: Scored, gap: str = " ") -> str:
     """A basis's name, with its mean firing rate where the title of the figure does not give it."""
-    told = each.share is None or falls_short(each.firing_rate, each.share)
-    return f"{plain(name)}{gap}({share_text(each.firing_rate)})" if told else plain(name)
+    return f"{plain(name)}{gap}({share_text(each.firing_rate)})" if _tells_rate(each) else plain(name)
 
 
 def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
