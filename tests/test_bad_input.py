@@ -126,7 +126,7 @@ def test_damaged_data_is_refused_by_score(case: str, broden_root: Path, trained:
     content["datamodule_hyper_parameters"] = {"root": str(broden_root), "cache_dir": str(tmp_path / "cache")}
     torch.save(content, tmp_path / "broden.ckpt")
     refused(run_evaluate("score", "--ckpt_path", tmp_path / "broden.ckpt", "--out", out), *mentions)
-    assert not any(out.iterdir())
+    assert not out.exists()
 
 
 def test_image_folder_without_images_is_refused(tmp_path: Path) -> None:
