@@ -40,7 +40,7 @@ from uibe.report.explanation import (
 )
 from uibe.report.explanation_figures import CLASSES, page_name, residual_figure, save_explanation
 from uibe.report.explanation_residual import EXACT
-from uibe.report.files import output_folder, write_json
+from uibe.report.files import results_folder, write_json
 
 __all__ = ["explain"]
 
@@ -106,42 +106,38 @@ def explain(
     detector = detector_from(checkpoint, weights).to(device_of(device))
     _check_classes(detector.backbone, classes)
     detector.explain(first[1], classes, top)  # what only the head knows, before labels take their time
-    folder, console = output_folder(out), Console(soft_wrap=True)
-    datamodule, reason = open_labelled(checkpoint, data or DataOptions(), detector.backbone)
-    if datamodule is None:
-        console.print(f"labels   none: {reason}; directions are shown one by one", markup=False)
-    used, raw = _chosen(basis, detector, checkpoint, datamodule, console)
-    if datamodule is not None:
-        with console.status("Labelling directions"):
-            used = used._replace(labelled=labels_for(raw, datamodule, replicates))
-    note, drawn = _notes(datamodule)
-    names = _stems(list(dict.fromkeys(image)), -(-len(classes or range(top)) // CLASSES))
-    documents: list[dict[str, Any]] = []
-    left: dict[str, list[float]] = defaultdict(list)
-    bar: dict[str, Any] = {"console": console, "transient": True, "disable": not console.is_terminal}
-    for file, picture in track(chain([first], pictures), "Explaining", len(names), **bar):
-        features = detector.features(picture)
-        (own,) = explain_features(detector.backbone, detector.coordinates, features, classes, top)
-        each = own
-        if basis is not None:
-            (each,) = explain_features(detector.backbone, used.coordinates, features, own.classes)
-            for name, shares in _shares(detector, used, features, own, each).items():
-                left[name] += shares
-        parts, rows = _split(file, each, used.labelled, (concepts, by), console)
-        title = f"{Path(file).name}, basis: {used.name}"
-        figures = save_explanation(picture, parts, title, folder, names[file], note)
-        documents.append(_image_document(file, figures, each, rows))
-    if left and median(left[_OWN]) < EXACT:
-        save_figure(residual_figure(left), folder, "why_orthonormal")
-    elif left:
-        console.print(_NO_FIGURE.format(layer=detector.backbone.layer), markup=False)
-    about = {**_about(ckpt_path, checkpoint, used, datamodule), "names": note, "drawn": drawn}
-    _finish(folder, {**about, "images": documents}, failed, console)
-    if failed:
-        reasons = "; ".join(map(str, failed.values()))
-        raise DataError(
-            f"{reasons}; the other {len(documents)} of {len(names)} images are explained in {folder}"
-        )
+    console = Console(soft_wrap=True)
+    with results_folder(out) as folder:
+        datamodule, reason = open_labelled(checkpoint, data or DataOptions(), detector.backbone)
+        if datamodule is None:
+            console.print(f"labels   none: {reason}; directions are shown one by one", markup=False)
+        used, raw = _chosen(basis, detector, checkpoint, datamodule, console)
+        if datamodule is not None:
+            with console.status("Labelling directions"):
+                used = used._replace(labelled=labels_for(raw, datamodule, replicates))
+        note, drawn = _notes(datamodule)
+        names = _stems(list(dict.fromkeys(image)), -(-len(classes or range(top)) // CLASSES))
+        documents: list[dict[str, Any]] = []
+        left: dict[str, list[float]] = defaultdict(list)
+        bar: dict[str, Any] = {"console": console, "transient": True, "disable": not console.is_terminal}
+        for file, picture in track(chain([first], pictures), "Explaining", len(names), **bar):
+            features = detector.features(picture)
+            (own,) = explain_features(detector.backbone, detector.coordinates, features, classes, top)
+            each = own
+            if basis is not None:
+                (each,) = explain_features(detector.backbone, used.coordinates, features, own.classes)
+                for name, shares in _shares(detector, used, features, own, each).items():
+                    left[name] += shares
+            parts, rows = _split(file, each, used.labelled, (concepts, by), console)
+            title = f"{Path(file).name}, basis: {used.name}"
+            figures = save_explanation(picture, parts, title, folder, names[file], note)
+            documents.append(_image_document(file, figures, each, rows))
+        if left and median(left[_OWN]) < EXACT:
+            save_figure(residual_figure(left), folder, "why_orthonormal")
+        elif left:
+            console.print(_NO_FIGURE.format(layer=detector.backbone.layer), markup=False)
+        about = {**_about(ckpt_path, checkpoint, used, datamodule), "names": note, "drawn": drawn}
+        _finish(folder, {**about, "images": documents}, failed, console)
 
 
 def _image_document(
@@ -153,12 +149,21 @@ def _image_document(
 
 
 def _finish(folder: Path, content: dict[str, Any], failed: dict[str, DataError], console: Console) -> None:
-    """Write all numbers, and which images could not be read; say how far names hold."""
+    """Write all numbers, and which images could not be read; say how far names hold.
+
+    Raises:
+        DataError: if there are images that could not be read.
+    """
     unread = [{"image": file, "reason": str(error)} for file, error in failed.items()]
     write_json(folder / "explanation.json", {**content, "failed": unread})
     if content["names"]:
         console.print(f"{content['names']} {content['drawn']}", markup=False, highlight=False)
     console.print(f"written  {folder}", markup=False)
+    if failed:
+        reasons, done = "; ".join(map(str, failed.values())), len(content["images"])
+        raise DataError(
+            f"{reasons}; the other {done} of {done + len(failed)} images are explained in {folder}"
+        )
 
 
 def _check_classes(backbone: Backbone, classes: Sequence[str | float] | None) -> None:

@@ -43,7 +43,7 @@ from uibe.report.document import (
 )
 from uibe.report.drawn import drawn_note
 from uibe.report.examples import Examples
-from uibe.report.files import output_folder, write_json, write_text
+from uibe.report.files import results_folder, write_json, write_text
 from uibe.report.page import render_page
 from uibe.report.pictures import remove_stale_pictures, write_pictures
 
@@ -95,29 +95,35 @@ def report(
     protocol = protocol_of(checkpoint, thresholds, quantile, union)
     compared = None if compare is None else _comparison(Path(compare), checkpoint)
     module = module_from(checkpoint, weights).to(device_of(device))
-    folder, console = output_folder(out), Console(soft_wrap=True)
-    store = open_data(checkpoint, data or DataOptions(), module.backbone).features
-    with console.status("Scoring detectors"):
-        sets = detector_sets(module.basis.detectors(), store, protocol, as_often=True)
-        results, iou = dissect_replicates(sets, store, replicates, seed, protocol.union)
-    primary = next(iter(results))
-    with console.status("Drawing detectors"):
-        examples, pictures = _drawn(folder, store, sets[primary], images)
-    classes = _classes(module, store, class_images, console)
-    document = {
-        "about": _about(
-            ckpt_path, out, checkpoint, store, protocol, {"replicates": str(replicates), "seed": str(seed)}
-        ),
-        "scores": scores_document(results, iou, protocol.quantile, isinstance(module, SupervisedModule)),
-        "pairs": pairs_document(results, iou),
-        "categories": category_scores_document(results[primary], iou[primary]),
-        "comparison": compared,
-        "detectors": _detectors(results[primary], iou[primary], store, examples, pictures, classes),
-    }
-    write_json(folder / "report.json", document)
-    write_text(folder / "index.html", render_page(document))
-    remove_stale_pictures(folder, pictures)
-    console.print(f"written  {folder / 'index.html'}, {len(pictures)} detectors", markup=False)
+    console = Console(soft_wrap=True)
+    with results_folder(out) as folder:
+        store = open_data(checkpoint, data or DataOptions(), module.backbone).features
+        with console.status("Scoring detectors"):
+            sets = detector_sets(module.basis.detectors(), store, protocol, as_often=True)
+            results, iou = dissect_replicates(sets, store, replicates, seed, protocol.union)
+        primary = next(iter(results))
+        with console.status("Drawing detectors"):
+            examples, pictures = _drawn(folder, store, sets[primary], images)
+        classes = _classes(module, store, class_images, console)
+        document = {
+            "about": _about(
+                ckpt_path,
+                out,
+                checkpoint,
+                store,
+                protocol,
+                {"replicates": str(replicates), "seed": str(seed)},
+            ),
+            "scores": scores_document(results, iou, protocol.quantile, isinstance(module, SupervisedModule)),
+            "pairs": pairs_document(results, iou),
+            "categories": category_scores_document(results[primary], iou[primary]),
+            "comparison": compared,
+            "detectors": _detectors(results[primary], iou[primary], store, examples, pictures, classes),
+        }
+        write_json(folder / "report.json", document)
+        write_text(folder / "index.html", render_page(document))
+        remove_stale_pictures(folder, pictures)
+        console.print(f"written  {folder / 'index.html'}, {len(pictures)} detectors", markup=False)
 
 
 def _comparison(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
@@ -176,6 +182,7 @@ def _about(
     return {
         "backbone": options["backbone"],
         "layer": options["layer"],
+        "data": facts["data"],
         "quantile": protocol.quantile,
         "train_images": store.num_images("train"),
         "val_images": store.num_images("val"),
@@ -214,7 +221,8 @@ def _classes(
     except ConfigError as error:
         console.print(f"affected classes are left out: {error}", markup=False)
         return []
-    if count is None and not is_affine(backbone.head, features[:1]):
+    exact = is_affine(backbone.head, features[:1])
+    if count is None and not exact:
         console.print(
             "affected classes are left out: they differ from image to image, for the head is not pooling and "
             "a linear layer; --class_images 4 gives their mean over 4 images",
@@ -222,7 +230,8 @@ def _classes(
             highlight=False,
         )
         return []
-    said = f"affected classes: {num_classes} at {len(chosen)} images (--class_images)"
+    mean = f"mean over {len(chosen)} image{'s' if len(chosen) != 1 else ''} (--class_images)"
+    said = f"affected classes: {num_classes}, {'exact for every image' if exact else mean}"
     console.print(said, markup=False, highlight=False)
     influence = class_influence(
         backbone.head,
@@ -242,12 +251,12 @@ def _detectors(
     pictures: Sequence[str],
     classes: Sequence[Sequence[dict[str, Any]]],
 ) -> list[dict[str, Any]]:
-    peaks = examples.maps.flatten(2).amax(2)[:, 0].cpu()
+    peaks = examples.maps.flatten(2).amax(2).cpu()
     return detectors_document(
         result,
         iou,
         store.concepts.names,
-        fires=(peaks > result.thresholds).tolist(),
+        fires=(peaks > result.thresholds[:, None]).tolist(),
         images=[[_name(store, place) for place in places] for places in examples.positions.tolist()],
         sprites=pictures,
         classes=classes,

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from uibe.errors import ConfigError, DataError, MismatchError
+from uibe.functional.bilinear import upsample
 from uibe.library import ConceptDetector, Label
 from uibe.library.detecting import detections, leaders
 from uibe.library.naming import direction_number
@@ -69,7 +70,8 @@ def test_segments_are_the_masks_of_detect_without_overlaps(
 ) -> None:
     images = [image, image.rotate(180), image.resize((31, 47))]
     overlapping = 0
-    for found, segments in zip(labelled.detect(images, top=None), labelled.segment(images), strict=True):
+    every = labelled.detect(images, top=None, min_area=0)
+    for found, segments in zip(every, labelled.segment(images), strict=True):
         masks = {one.direction: one.mask for one in found}
         assert len(masks) > 1
         assert set(segments.names) <= set(masks)
@@ -127,11 +129,30 @@ def test_a_name_that_hardly_fits_does_not_come_first() -> None:
     assert [each.name for each in detections(*given, ["a", "b"], labels, min_score=0.9)] == ["a"]
 
 
+def test_specks_are_left_out_of_detections_and_not_of_segments(
+    plain: ConceptDetector, image: Image.Image
+) -> None:
+    basis, large = InterpretableBasis(64), image.resize((600, 400), Image.Resampling.NEAREST)
+    pixels = upsample(plain.features(large)[0], (400, 600)).flatten(1)
+    number = int(pixels.std(1).argmax())
+    basis.thresholds.data.fill_(1e3)
+    basis.thresholds.data[number] = pixels[number].sort().values[-21]  # of 240,000
+    detector = ConceptDetector(plain.backbone, basis)
+    (speck,) = detector.detect(large, min_area=0)[0]
+    share = float(speck.mask.double().mean())
+    assert 0 < share < 0.001
+    assert detector.detect(large) == [[]]
+    assert len(detector.detect(large, min_area=share)[0]) == 1
+    assert set(detector.segment(large)[0].names) == {number}
+
+
 def test_limits_must_make_sense(plain: ConceptDetector, image: Image.Image) -> None:
     with pytest.raises(ConfigError, match="top: expected at least 1, or None for all, got 0"):
         plain.detect(image, top=0)
     with pytest.raises(ConfigError, match="min_score: expected a number from 0 to 1, got 50"):
         plain.detect(image, min_score=50)
+    with pytest.raises(ConfigError, match=r"min_area: expected a number from 0 to 1, got -0\.1"):
+        plain.detect(image, min_area=-0.1)
     for share in (2.0, -0.1, float("nan")):
         with pytest.raises(ConfigError, match="min_iou: expected a number from 0 to 1, got"):
             plain.detect(image, share)

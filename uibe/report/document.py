@@ -5,7 +5,14 @@ from typing import Any
 
 from torch import Tensor
 
-from uibe.functional.intervals import ScoreSamples, interval, score_samples
+from uibe.functional.intervals import (
+    Counts,
+    ScoreSamples,
+    interval,
+    most_counts,
+    score_intervals,
+    score_samples,
+)
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.metrics.dissection import Dissection
 from uibe.metrics.protocol import AS_OFTEN, curves
@@ -42,7 +49,10 @@ def scores_document(
         supervised: whether the basis was learned from masks.
     """
     own_rate = float(results["learned"].firing_rate.mean()) if "learned" in results else None
-    titles = {name: set_title(name, quantile, supervised, own_rate) for name in results}
+    titles = {
+        name: set_title(name, quantile, supervised, own_rate, float(result.firing_rate.mean()))
+        for name, result in results.items()
+    }
     return [
         {
             "name": name,
@@ -50,7 +60,7 @@ def scores_document(
             "meaning": titles[name].meaning,
             "detectors": len(result.labels),
             "firing_rate": float(result.firing_rate.mean()),
-            "scores": _intervals(score_samples(replicates[name], result.labels)),
+            "scores": _intervals(score_samples(replicates[name], result.labels), _most(result)),
             "curves": curves(result),
         }
         for name, result in results.items()
@@ -72,7 +82,13 @@ def pairs_document(
     samples = {name: score_samples(replicates[name], each.labels) for name, each in results.items()}
     pairs = [(name, other if other in results else None) for name, other in _PAIRS if name in results]
     return [
-        {"set": name, "beside": other, "differences": _gaps(samples[name], samples[other]) if other else {}}
+        {
+            "set": name,
+            "beside": other,
+            "differences": _gaps(samples[name], samples[other], _most(results[name]), _most(results[other]))
+            if other
+            else {},
+        }
         for name, other in pairs
     ]
 
@@ -89,7 +105,10 @@ def category_scores_document(result: Dissection, replicates: Tensor) -> list[dic
         {
             "name": name,
             "detectors": int((owner == k).sum()),
-            "scores": _intervals(score_samples(replicates[:, owner == k], result.labels[owner == k])),
+            "scores": _intervals(
+                score_samples(replicates[:, owner == k], result.labels[owner == k]),
+                most_counts(int((owner == k).sum()), int((result.categories == k).sum())),
+            ),
         }
         for k, name in enumerate(result.category_names)
     ]
@@ -99,7 +118,7 @@ def detectors_document(
     result: Dissection,
     replicates: Tensor,
     concepts: Sequence[str],
-    fires: Sequence[bool],
+    fires: Sequence[Sequence[bool]],
     images: Sequence[Sequence[str]],
     sprites: Sequence[str],
     classes: Sequence[Sequence[Mapping[str, Any]]] = (),
@@ -110,8 +129,9 @@ def detectors_document(
         result: labelled and scored detectors, I of them.
         replicates: their `(1 + B, I)` IoU.
         concepts: names of the C concepts.
-        fires: whether a detector fires in any validation image.
-        images: names of each detector's strongest images.
+        fires: whether a detector fires in each of its strongest images, of which those that it fires in come
+            first; in none of them, it fires nowhere.
+        images: their names.
         sprites: path of each detector's picture, relative to the page.
         classes: for each detector the classes that it affects most, see `affected_classes`; none if
             that is unknown.
@@ -130,8 +150,9 @@ def detectors_document(
             "firing_rate": row["firing_rate"],
             "fires_widely": is_wide(row["firing_rate"], mean_rate, row["iou_val"]),
             "threshold": row["threshold"],
-            "fires_in_val": fires[i],
+            "fires_in_val": any(fires[i]),
             "images": list(images[i]),
+            "fires_in": list(fires[i]),
             "sprite": sprites[i],
             "classes": [dict(each) for each in classes[i]] if classes else [],
         }
@@ -172,17 +193,21 @@ def comparison_section(document: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: if what it says of groups of images is something else.
     """
     bases: dict[str, list[Mapping[str, Any]]] = {}
+    own = _own_rates(document["rows"])
     for row in document["rows"]:
         if row["thresholds"] == "quantile":
             bases.setdefault(_family(row["basis"]), []).append(row)
     return {
         "reference": document["reference"],
+        "own_rate": own.get(_family(document["reference"])),
+        "rates_known": bool(own),
         "replicates": document["options"]["replicates"],
         "drawn": drawn_note(read_grouping(document["options"].get("groups")), str),
         "differences": [
             {
                 "name": name,
                 "meaning": basis_meaning(name),
+                "own_rate": own.get(_family(name)),
                 **{key: readings[key] for key in _HEADLINE if key in readings},
             }
             for name, readings in document["differences"].items()
@@ -196,6 +221,15 @@ def _family(name: str) -> str:
     return "random" if name.startswith("random ") else str(name)
 
 
+def _own_rates(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean firing rate of each basis at its own thresholds, where there are such."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if row["thresholds"] == "own":
+            found.setdefault(_family(row["basis"]), []).append(float(row["firing_rate"]))
+    return {name: sum(rates) / len(rates) for name, rates in found.items()}
+
+
 def _averaged(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     shares = sorted({row["share"] for row in rows})
     at = [[row for row in rows if row["share"] == share] for share in shares]
@@ -203,9 +237,18 @@ def _averaged(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"name": name, "share": shares, **means}
 
 
-def _gaps(one: ScoreSamples, other: ScoreSamples) -> dict[str, dict[str, float]]:
-    return _intervals(ScoreSamples(*(left - right for left, right in zip(one, other, strict=True))))
+def _most(result: Dissection) -> Counts:
+    return most_counts(len(result.labels), len(result.categories))
 
 
-def _intervals(samples: ScoreSamples) -> dict[str, dict[str, float]]:
-    return {name: interval(values)._asdict() for name, values in samples._asdict().items()}
+def _gaps(
+    one: ScoreSamples, other: ScoreSamples, most: Counts, other_most: Counts
+) -> dict[str, dict[str, float]]:
+    gaps = ScoreSamples(*(left - right for left, right in zip(one, other, strict=True)))
+    return _intervals(gaps, most, (-other_most.interpretable, -other_most.unique))
+
+
+def _intervals(
+    samples: ScoreSamples, most: Counts, least: tuple[float, float] = (0, 0)
+) -> dict[str, dict[str, float]]:
+    return {name: found._asdict() for name, found in score_intervals(samples, most, least).items()}
