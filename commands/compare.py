@@ -14,6 +14,7 @@ from uibe.data.features import FeatureStore
 from uibe.errors import ConfigError, MismatchError
 from uibe.functional.detectors import Detectors
 from uibe.functional.groups import Grouping
+from uibe.functional.intervals import Counts
 from uibe.metrics.binary import READINGS, binary_metrics
 from uibe.metrics.comparison import (
     SHARES,
@@ -34,7 +35,7 @@ from uibe.report.comparison_figures import (
     histogram_figure,
     save_figure,
 )
-from uibe.report.files import output_folder, write_csv, write_json, write_text
+from uibe.report.files import results_folder, write_csv, write_json, write_text
 from uibe.report.markdown import code
 
 __all__ = ["compare"]
@@ -82,35 +83,36 @@ def compare(
     checkpoints = {path: read_checkpoint(path) for path in ckpt_path}
     first, *others = checkpoints.values()
     _same_layer(first, others)
-    where, folder, console = device_of(device), output_folder(out), Console(soft_wrap=True)
-    module = module_from(first, weights).to(where)
-    datamodule = open_data(first, data or DataOptions(), module.backbone)
-    store = datamodule.features
-    names = ["natural", "random"] if bases is None else bases
-    fitting = Fitting(
-        datamodule, hyper_parameters(first), random_seeds, seed, threshold_steps, supervised_epochs
-    )
-    found = named_bases(checkpoints, names, fitting, console)
-    with console.status("Scoring bases"):
-        scored = compare_bases(found, store, swept, replicates, seed, union)
-    options: dict[str, Any] = {
-        "ckpt_path": ckpt_path,
-        "bases": names,
-        "shares": swept,
-        "replicates": replicates,
-        "random_seeds": random_seeds,
-        "threshold_steps": threshold_steps,
-        "supervised_epochs": supervised_epochs,
-        "seed": seed,
-        "union": union,
-        "backbone": hyper_parameters(first)["backbone"],
-        "layer": hyper_parameters(first)["layer"],
-        "groups": groups_document(store),
-        "fingerprints": {"weights": module.backbone.weights_sha256, **fingerprints(store)},
-    }
-    rates = _binary(scored, found, store) if binary else []
-    console.print(_write(folder, scored, found, rates, options, store.grouping), markup=False)
-    console.print(f"written  {folder}", markup=False)
+    where, console = device_of(device), Console(soft_wrap=True)
+    with results_folder(out) as folder:
+        module = module_from(first, weights).to(where)
+        datamodule = open_data(first, data or DataOptions(), module.backbone)
+        store = datamodule.features
+        names = ["natural", "random"] if bases is None else bases
+        fitting = Fitting(
+            datamodule, hyper_parameters(first), random_seeds, seed, threshold_steps, supervised_epochs
+        )
+        found = named_bases(checkpoints, names, fitting, console)
+        with console.status("Scoring bases"):
+            scored = compare_bases(found, store, swept, replicates, seed, union)
+        options: dict[str, Any] = {
+            "ckpt_path": ckpt_path,
+            "bases": names,
+            "shares": swept,
+            "replicates": replicates,
+            "random_seeds": random_seeds,
+            "threshold_steps": threshold_steps,
+            "supervised_epochs": supervised_epochs,
+            "seed": seed,
+            "union": union,
+            "backbone": hyper_parameters(first)["backbone"],
+            "layer": hyper_parameters(first)["layer"],
+            "groups": groups_document(store),
+            "fingerprints": {"weights": module.backbone.weights_sha256, **fingerprints(store)},
+        }
+        rates = _binary(scored, found, store) if binary else []
+        console.print(_write(folder, scored, found, rates, options, store.grouping), markup=False)
+        console.print(f"written  {folder}", markup=False)
 
 
 def _checked(shares: Sequence[float] | None, replicates: int, random_seeds: int) -> list[float]:
@@ -176,7 +178,7 @@ def _write(
             "reference": reference,
             "rows": rows,
             "binary": rates,
-            "differences": differences_document(reference, read),
+            "differences": differences_document(reference, read, _most(scored)),
             "gain_by_cause": {
                 name: {score: each._asdict() for score, each in values.items()}
                 for name, values in (causes or {}).items()
@@ -194,6 +196,12 @@ def _grouped(scored: Comparison) -> dict[str, Readings]:
     random = [each for name, each in read.items() if name.startswith("random ")]
     grouped = {name: each for name, each in read.items() if not name.startswith("random ")}
     return {**grouped, f"random (mean of {len(random)})": averaged(random)} if random else grouped
+
+
+def _most(scored: Comparison) -> dict[str, Counts]:
+    """The most that counts can be, by basis, the random rotations' under the name of their mean."""
+    most = {name: several[0].most for name, several in scored.items()}
+    return {name: most[name if name in most else "random 0"] for name in _grouped(scored)}
 
 
 def _heading(options: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from uibe.data.broden import BrodenDataset, image_fingerprint, label_fingerprint
 from uibe.data.facts import root_name
 from uibe.data.features import FeatureStore
 from uibe.data.shards import is_sharded
-from uibe.errors import ConfigError
+from uibe.errors import ConfigError, DataError
 from uibe.modules.backbone import Backbone
 
 __all__ = ["DataOptions", "device_of", "fingerprints", "groups_document", "learned_on", "open_data"]
@@ -68,6 +69,7 @@ def open_data(checkpoint: dict[str, Any], overrides: DataOptions, backbone: Back
 
     Raises:
         ConfigError: if there are no labels, or the data module is none of this project.
+        DataError: if the data cannot be read, or is not where it was in training.
     """
     options = hyper_parameters(checkpoint, "datamodule_hyper_parameters")
     options.update({name: value for name, value in asdict(overrides).items() if value is not None})
@@ -81,12 +83,22 @@ def open_data(checkpoint: dict[str, Any], overrides: DataOptions, backbone: Back
         options = {key: value for key, value in options.items() if key in known}
     elif name == "ImageFolderDataModule":
         raise ConfigError("data.root: learned on images without labels; give a folder in Broden's format")
+    elif name in (BrodenDataModule.__name__, StreamingBrodenDataModule.__name__):
+        _check_there(str(options.get("root")))
     if name not in DATA_MODULES:
         raise ConfigError(f"checkpoint: data module {name!r} is not one of {', '.join(DATA_MODULES)}")
     datamodule = DATA_MODULES[name](**options)
     datamodule.prepare_data()
     datamodule.open(backbone)
     return datamodule
+
+
+def _check_there(root: str) -> None:
+    """Say what to do if the checkpoint's data is not where it was."""
+    if "://" in root or Path(root).exists():
+        return
+    seen = "" if Path(root).is_absolute() else " from the folder in which it was trained"
+    raise DataError(f"{root}: no such folder; it is the checkpoint's data root{seen}; give --data.root")
 
 
 def learned_on(checkpoint: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from uibe.errors import ConfigError
 from uibe.library.detector import ConceptDetector
 from uibe.library.folder import write_folder
 from uibe.library.loading import detector_from
-from uibe.report.files import output_folder
+from uibe.report.files import results_folder
 
 __all__ = ["export"]
 
@@ -44,29 +44,34 @@ def export(
     if replicates < 1:
         raise ConfigError("--replicates: expected at least 1")
     checkpoint = read_checkpoint(ckpt_path)
-    folder, console = output_folder(out), Console(soft_wrap=True)
-    try:
-        detector = detector_from(checkpoint, weights).to(device_of(device))
-    except ConfigError as error:
-        if weights is not None or device != "cpu":
-            raise
-        # directions need no network; they were written without one ever since
-        options = hyper_parameters(checkpoint)
-        named = {name: str(options[name]) for name in ("backbone", "weights", "layer")}
-        sha256 = checkpoint["uibe"]["weights_sha256"]
-        basis_from(checkpoint).save(folder / "basis.safetensors", {**named, "weights_sha256": sha256})
-        console.print(f"written  {folder / 'basis.safetensors'} alone: {error}", markup=False)
-        return
-    datamodule, reason = open_labelled(checkpoint, data or DataOptions(), detector.backbone)
-    about = {"learned on": learned_on(checkpoint)}
-    if datamodule is not None:
-        detector.labels = labels_for(detector.detectors, datamodule, replicates).labels
-        detector.grouping = datamodule.features.grouping
-        about.update(datamodule.features.facts())
-    # names of files, not where they lie: the folder is made to be shared
-    made = [f"python evaluate.py export --ckpt_path {quote(Path(ckpt_path).name)} --out {quote(folder.name)}"]
-    write_folder(folder, detector.backbone, detector.basis, detector.labels, about, made, detector.grouping)
-    _say(console, detector, folder, reason)
+    console = Console(soft_wrap=True)
+    with results_folder(out) as folder:
+        try:
+            detector = detector_from(checkpoint, weights).to(device_of(device))
+        except ConfigError as error:
+            if weights is not None or device != "cpu":
+                raise
+            # directions need no network; they were written without one ever since
+            options = hyper_parameters(checkpoint)
+            named = {name: str(options[name]) for name in ("backbone", "weights", "layer")}
+            sha256 = checkpoint["uibe"]["weights_sha256"]
+            basis_from(checkpoint).save(folder / "basis.safetensors", {**named, "weights_sha256": sha256})
+            console.print(f"written  {folder / 'basis.safetensors'} alone: {error}", markup=False)
+            return
+        datamodule, reason = open_labelled(checkpoint, data or DataOptions(), detector.backbone)
+        about = {"learned on": learned_on(checkpoint)}
+        if datamodule is not None:
+            detector.labels = labels_for(detector.detectors, datamodule, replicates).labels
+            detector.grouping = datamodule.features.grouping
+            about.update(datamodule.features.facts())
+        # names of files, not where they lie: the folder is made to be shared
+        made = [
+            f"python evaluate.py export --ckpt_path {quote(Path(ckpt_path).name)} --out {quote(folder.name)}"
+        ]
+        write_folder(
+            folder, detector.backbone, detector.basis, detector.labels, about, made, detector.grouping
+        )
+        _say(console, detector, folder, reason)
 
 
 def _say(console: Console, detector: ConceptDetector, folder: Path, reason: str) -> None:

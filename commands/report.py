@@ -43,7 +43,7 @@ from uibe.report.document import (
 )
 from uibe.report.drawn import drawn_note
 from uibe.report.examples import Examples
-from uibe.report.files import output_folder, write_json, write_text
+from uibe.report.files import results_folder, write_json, write_text
 from uibe.report.page import render_page
 from uibe.report.pictures import remove_stale_pictures, write_pictures
 
@@ -95,29 +95,35 @@ def report(
     protocol = protocol_of(checkpoint, thresholds, quantile, union)
     compared = None if compare is None else _comparison(Path(compare), checkpoint)
     module = module_from(checkpoint, weights).to(device_of(device))
-    folder, console = output_folder(out), Console(soft_wrap=True)
-    store = open_data(checkpoint, data or DataOptions(), module.backbone).features
-    with console.status("Scoring detectors"):
-        sets = detector_sets(module.basis.detectors(), store, protocol, as_often=True)
-        results, iou = dissect_replicates(sets, store, replicates, seed, protocol.union)
-    primary = next(iter(results))
-    with console.status("Drawing detectors"):
-        examples, pictures = _drawn(folder, store, sets[primary], images)
-    classes = _classes(module, store, class_images, console)
-    document = {
-        "about": _about(
-            ckpt_path, out, checkpoint, store, protocol, {"replicates": str(replicates), "seed": str(seed)}
-        ),
-        "scores": scores_document(results, iou, protocol.quantile, isinstance(module, SupervisedModule)),
-        "pairs": pairs_document(results, iou),
-        "categories": category_scores_document(results[primary], iou[primary]),
-        "comparison": compared,
-        "detectors": _detectors(results[primary], iou[primary], store, examples, pictures, classes),
-    }
-    write_json(folder / "report.json", document)
-    write_text(folder / "index.html", render_page(document))
-    remove_stale_pictures(folder, pictures)
-    console.print(f"written  {folder / 'index.html'}, {len(pictures)} detectors", markup=False)
+    console = Console(soft_wrap=True)
+    with results_folder(out) as folder:
+        store = open_data(checkpoint, data or DataOptions(), module.backbone).features
+        with console.status("Scoring detectors"):
+            sets = detector_sets(module.basis.detectors(), store, protocol, as_often=True)
+            results, iou = dissect_replicates(sets, store, replicates, seed, protocol.union)
+        primary = next(iter(results))
+        with console.status("Drawing detectors"):
+            examples, pictures = _drawn(folder, store, sets[primary], images)
+        classes = _classes(module, store, class_images, console)
+        document = {
+            "about": _about(
+                ckpt_path,
+                out,
+                checkpoint,
+                store,
+                protocol,
+                {"replicates": str(replicates), "seed": str(seed)},
+            ),
+            "scores": scores_document(results, iou, protocol.quantile, isinstance(module, SupervisedModule)),
+            "pairs": pairs_document(results, iou),
+            "categories": category_scores_document(results[primary], iou[primary]),
+            "comparison": compared,
+            "detectors": _detectors(results[primary], iou[primary], store, examples, pictures, classes),
+        }
+        write_json(folder / "report.json", document)
+        write_text(folder / "index.html", render_page(document))
+        remove_stale_pictures(folder, pictures)
+        console.print(f"written  {folder / 'index.html'}, {len(pictures)} detectors", markup=False)
 
 
 def _comparison(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:

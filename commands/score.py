@@ -14,7 +14,7 @@ from uibe.errors import ConfigError
 from uibe.functional.processes import rank
 from uibe.metrics.dissection import Dissection
 from uibe.metrics.protocol import EvaluationProtocol, curves, describe, evaluate
-from uibe.report.files import detector_rows, output_folder, write_csv, write_json
+from uibe.report.files import detector_rows, results_folder, write_csv, write_json
 from uibe.report.tables import score_table
 
 __all__ = ["protocol_of", "score"]
@@ -49,8 +49,7 @@ def score(
     """
     checkpoint = read_checkpoint(ckpt_path)
     protocol = protocol_of(checkpoint, thresholds, quantile, union)
-    folder = output_folder(out)
-    with together(device) as where:
+    with results_folder(out) as folder, together(device) as where:
         module = module_from(checkpoint, weights).to(where)
         store = open_data(checkpoint, data or DataOptions(), module.backbone).features
         results = evaluate(module.basis.detectors(), store.share(), protocol, as_often=True)

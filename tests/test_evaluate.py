@@ -217,10 +217,32 @@ def test_data_that_is_gone_is_named(broden_root: Path, tmp_path: Path) -> None:
     score = ["score", "--ckpt_path", run.path, "--out", tmp_path / "out"]
     lost = run_evaluate(*score)
     assert (lost.code, len(lost.err.splitlines())) == (1, 1)
-    assert str(broden_root) in lost.err
+    assert lost.err.startswith(
+        f"error: {broden_root}: no such folder; it is the checkpoint's data root; give "
+    )
+    assert "fetch" not in lost.err
+    assert not (tmp_path / "out").exists()
     assert run_evaluate(*score, "--data.root", moved).code == 0
     last = run.dissection["history"][-1]["learned"]
     assert _json(tmp_path / "out")["S1"] == last["S1"]
+
+
+@pytest.mark.parametrize("command", ["score", "report", "compare"])
+def test_a_relative_data_root_is_told_and_leaves_no_folder(
+    command: str, broden_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(broden_root.parent)
+    args = broden(Path(broden_root.name), tmp_path / "cache")
+    run = finished(run_train(*args, *quick(tmp_path / "runs")), tmp_path / "runs")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    outcome = run_evaluate(command, "--ckpt_path", run.path, "--out", "results/deep")
+    assert outcome.err == (
+        f"error: {broden_root.name}: no such folder; it is the checkpoint's data root from the folder in "
+        "which it was trained; give --data.root\n"
+    )
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_weights_that_moved_are_found(trained: Run, scored: Path, tmp_path: Path) -> None:

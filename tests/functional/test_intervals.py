@@ -3,8 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from uibe.functional.intervals import interval, poisson_weights, replicate_iou, score_samples
+from uibe.functional.intervals import (
+    Counts,
+    ScoreSamples,
+    interval,
+    most_counts,
+    poisson_weights,
+    replicate_iou,
+    score_intervals,
+    score_samples,
+)
 from uibe.functional.scores import dissection_scores
 
 
@@ -60,6 +71,33 @@ def test_levels_out_of_range_are_refused(level: float) -> None:
 def test_an_estimate_without_replicates_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one replicate"):
         interval(torch.ones(1))
+
+
+def test_counts_stay_within_what_there_is() -> None:
+    # of 320 detectors 311 count, of the replicates' 299 on average: 2 * 311 - 299 = 323 are too many
+    drawn = torch.tensor([311.0, 299.0, 299.0])
+    samples = ScoreSamples(drawn, drawn, drawn, torch.tensor([1.0, 30.0, 30.0]))
+    found = score_intervals(samples, most_counts(320, 34))
+    assert found["S1"] == (311.0, 323.0, 323.0, 323.0)
+    assert found["interpretable"] == (311.0, 320.0, 320.0, 320.0)
+    assert found["unique"] == (1.0, 0.0, 0.0, 0.0)
+    gaps = score_intervals(samples, Counts(315, 34), (-2, -2))
+    assert gaps["interpretable"] == (311.0, 315.0, 315.0, 315.0)
+    assert gaps["unique"] == (1.0, -2.0, -2.0, -2.0)
+
+
+@given(
+    st.lists(st.integers(0, 20), min_size=2, max_size=30),
+    st.integers(0, 5),
+    st.integers(15, 20),
+)
+def test_bounds_hold_and_change_nothing_inside(drawn: list[int], low: int, high: int) -> None:
+    samples = torch.tensor(drawn, dtype=torch.float64).clamp(low, high)
+    free, found = interval(samples), interval(samples, bounds=(low, high))
+    assert all(low <= each <= high for each in found)
+    assert found.low <= found.high
+    for inside, each in zip(free, found, strict=True):
+        assert each == (inside if low <= inside <= high else high if inside > high else low)
 
 
 DETECTORS, CONCEPTS = 24, 6

@@ -13,6 +13,7 @@ from uibe.functional.bilinear import upsample
 from uibe.library import ConceptDetector, Label
 from uibe.library.detecting import detections, leaders
 from uibe.library.naming import direction_number
+from uibe.library.results import TopImage
 from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
 from uibe.modules.linear_detectors import LinearDetectors
@@ -207,6 +208,17 @@ def test_top_images_of_a_concept(
         plain.top_images("c5", paths)
     with pytest.raises(DataError, match="no such folder"):
         labelled.top_images("c5", tmp_path / "gone.png")
+
+
+def test_an_image_without_the_concept_is_told_from_a_faint_example(plain: ConceptDetector) -> None:
+    mask = torch.zeros(100, 100, dtype=torch.bool)
+    top = TopImage("a.jpg", Image.new("RGB", (100, 100)), 1.0, mask, 7)
+    assert repr(top).endswith("100 x 100, direction 7, projection 1.000, does not fire: no example)")
+    for pixels, text in [(1, "<0.1%"), (9, "<0.1%"), (10, "0.1%"), (50, "0.5%"), (100, "1%"), (300, "3%")]:
+        some = mask.clone()
+        some.view(-1)[:pixels] = True
+        assert f"fires in {text} of it" in repr(top._replace(mask=some)), pixels
+    assert plain.top_images(5, [Image.new("RGB", (9, 9))])[0].direction == 5
 
 
 def test_contributions_are_summed_by_concept(labelled: ConceptDetector, image: Image.Image) -> None:

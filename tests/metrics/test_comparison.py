@@ -77,11 +77,16 @@ def test_interpolation_between_shares(scored: Comparison, rate: float, weights: 
 
 def test_differences_are_paired(scored: Comparison) -> None:
     learned, natural = readings(scored["learned"]), readings(scored["natural"])
-    found = differences(learned, natural)
+    most = scored["learned"][0].most, scored["natural"][0].most
+    found = differences(learned, natural, most)
     assert set(found) == {"area", "0.05", "0.1", "0.4"}
     gap = learned["0.1"].S2 - natural["0.1"].S2
     assert found["0.1"]["S2"] == interval(gap)
-    same = differences(learned, learned)
+    for name in ("interpretable", "unique"):
+        lowest, highest = -getattr(most[1], name), getattr(most[0], name)
+        for each in (scores[name] for scores in found.values()):
+            assert all(lowest <= end <= highest for end in each)
+    same = differences(learned, learned, most)
     assert all(set(each) == {0.0} for scores in same.values() for each in scores.values())
 
 

@@ -78,6 +78,16 @@ def test_markdown_says_how_often_bases_fire_and_what_chance_reaches(scored: Comp
     assert line.endswith(f"| {counts} |")
 
 
+def test_markdown_says_the_real_firing_rate_where_it_is_not_the_share(scored: Comparison) -> None:
+    read = {name: readings(several) for name, several in scored.items()}
+    rows = comparison_rows(scored, BASES, {})
+    for row in rows:
+        row["firing_rate"] = 0.0042 if row["basis"] == "natural" else row["share"] or 0.0641
+    text = comparison_markdown(read, "learned", {}, rows=rows, shown=("0.005", "own"))
+    told = [line for line in text.splitlines() if line.startswith(("- *at 0.5%* ", "- *own thresholds* "))]
+    assert [line.split(": ")[1] for line in told] == ["natural 0.42%.", "learned 6.4%."]
+
+
 def test_markers_of_bases_at_one_place_can_be_told_apart(scored: Comparison) -> None:
     same = dict.fromkeys(("learned", "natural", "pca"), scored["learned"])
     lines = [line for line in firing_figure(same).axes[0].lines if len(np.atleast_1d(line.get_xdata())) == 1]
@@ -97,7 +107,8 @@ def test_binary_table_has_chance_beside_what_is_reached(scored: Comparison) -> N
 
 def test_matrix_lists_every_experiment(scored: Comparison) -> None:
     read = {name: readings(several) for name, several in scored.items()}
-    document = {"differences": differences_document("learned", read), "rows": []}
+    most = {name: several[0].most for name, several in scored.items()}
+    document = {"differences": differences_document("learned", read, most), "rows": []}
     text = matrix_markdown({"one": document, "two": document})
     assert "| one | natural |" in text
     assert "| two | natural |" in text
@@ -118,11 +129,16 @@ def test_figures_show_every_basis(scored: Comparison, tmp_path: Path) -> None:
     for axis in figures["firing"].axes:
         heights = axis.lines[0].get_ydata()
         score = axis.get_ylabel()
-        expected = [float(getattr(each.samples(), score)[0]) for each in scored["learned"][:2]]
-        assert list(heights) == pytest.approx(expected)
+        found = [interval(getattr(each.samples(), score)) for each in scored["learned"][:2]]
+        assert list(heights) == pytest.approx([each[0 if score == "S1" else 3] for each in found])
+    assert "corrected" in figures["firing"].axes[1].get_title()
     markers = [line for line in figures["firing"].axes[0].lines if line.get_marker() not in ("None", None)]
     assert len(markers) == 2  # the learned basis's, and the legend's; the natural one has no own thresholds
-    assert [axis.get_title() for axis in figures["histogram"].axes] == ["learned"]
+    own = share_text(scored["learned"][2].firing_rate)
+    assert [axis.get_title() for axis in figures["histogram"].axes] == [f"learned\n({own})"]
+    name = cut_figure(scored, None).axes[0].get_legend_handles_labels()[1][0]
+    assert name == f"learned ({own})"
+    assert "area" not in figures["cut"].axes[0].get_title()
     assert len(figures["cut"].axes[0].lines) == 3  # two bases and the customary cut
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         f"{name}.{kind}" for name in figures for kind in ("png", "svg")

@@ -21,23 +21,44 @@ def scores(s1: float, s2: float, interpretable: int = 3, unique: int = 2) -> dic
     return {"S1": s1, "S2": s2, "interpretable": interpretable, "unique": unique}
 
 
-def test_history_has_a_row_an_epoch_and_two_columns_a_name() -> None:
+def test_history_has_a_row_an_epoch_and_a_column_a_name() -> None:
     table = history_table(
         [
             {"epoch": 0, "learned": scores(1.0, 0.5), "natural": scores(0.25, 0.125)},
-            {"epoch": 5, "learned": scores(12.345, 6.0), "natural": scores(0.25, 0.125)},
+            {
+                "epoch": 5,
+                "learned": {**scores(12.345, 6.0), "firing_rate": 0.0441},
+                "natural": {**scores(0.25, 0.125), "firing_rate": 0.0042},
+            },
         ],
         quantile=0.05,
     )
     assert rows(table) == [
-        [
-            "epoch",
-            *("natural at 5% S1", "natural at 5% S2"),
-            *("learned, own thresholds S1", "learned, own thresholds S2"),
-        ],
-        ["0", "0.25", "0.12", "1.00", "0.50"],
-        ["5", "0.25", "0.12", "12.35", "6.00"],
+        ["", "", "learned,"],
+        ["epoch", "natural at 5%", "own thresholds"],
+        ["0", "0.25 / 0.12", "1.00 / 0.50"],
+        ["5", "0.25 / 0.12 on 0.42%", "12.35 / 6.00 on 4.4%"],
     ]
+
+
+def test_history_is_whole_on_80_columns_with_large_scores() -> None:
+    entry = {
+        "epoch": 119,
+        "quantile": {**scores(60.93, 28.39), "firing_rate": 0.005},
+        "natural": {**scores(19.84, 2.05), "firing_rate": 0.0042},
+        "learned": {**scores(104.86, 6.43), "firing_rate": 0.0213},
+    }
+    table = history_table([entry], 0.005)
+    stream = io.StringIO()
+    Console(file=stream, width=80, no_color=True, soft_wrap=True).print(table)
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in stream.getvalue()
+    for text in (
+        *("learned at 0.5%", "natural at 0.5%", "own thresholds"),
+        *("60.93 / 28.39 on 0.5%", "19.84 / 2.05 on 0.42%", "104.86 / 6.43 on 2.1%"),
+    ):
+        assert any(text in line for line in lines)
 
 
 def test_scores_have_a_row_for_all_and_one_for_each_category() -> None:

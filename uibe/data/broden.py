@@ -163,7 +163,7 @@ class BrodenDataset(Dataset[BrodenSample]):
             raise DataError(f"{where}: {found} pixels; expected {expected}, sw x sh")
         numbers = pixels[..., 0] + pixels[..., 1] * np.uint16(256)
         codes: np.ndarray[tuple[int, ...], np.dtype[np.int32]] = self._codes.take(numbers)
-        if codes.min() < 0:
+        if np.any(codes < 0):
             where = f"{self.index.source.place(f'images/{mask}')} (from {self._where(row)})"
             raise DataError(
                 f"{where}: label number {numbers[codes < 0][0]} (R + 256 G) "

@@ -5,6 +5,7 @@ that can be streamed, and the number of images drawn varies a little (Chamandy e
 uncertainty for massive data streams"). Two bases that share the weights can be compared pair by pair.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,17 @@ from torch import Tensor
 
 from uibe.functional.scores import INTERPRETABLE_IOU
 
-__all__ = ["Interval", "ScoreSamples", "interval", "poisson_weights", "replicate_iou", "score_samples"]
+__all__ = [
+    "Counts",
+    "Interval",
+    "ScoreSamples",
+    "interval",
+    "most_counts",
+    "poisson_weights",
+    "replicate_iou",
+    "score_intervals",
+    "score_samples",
+]
 
 
 class Interval(NamedTuple):
@@ -22,7 +33,7 @@ class Interval(NamedTuple):
         value: the estimate `t`.
         low: lower end of the interval.
         high: upper end.
-        corrected: `2 t` less the mean of the replicates; in the interval, as the estimate need not be.
+        corrected: `2 t` less the mean of the replicates; `t` itself can lie outside of the interval.
     """
 
     value: float
@@ -45,6 +56,18 @@ class ScoreSamples(NamedTuple):
     S2: Tensor
     interpretable: Tensor
     unique: Tensor
+
+
+class Counts(NamedTuple):
+    """Bounds of the counts.
+
+    Attributes:
+        interpretable: of the detectors above the IoU cut.
+        unique: of the distinct labels among those.
+    """
+
+    interpretable: float
+    unique: float
 
 
 def poisson_weights(num_images: int, replicates: int, seed: int) -> Tensor:
@@ -103,7 +126,9 @@ def score_samples(iou: Tensor, concepts: Tensor, cut: float = INTERPRETABLE_IOU)
     )
 
 
-def interval(samples: Tensor, level: float = 0.95) -> Interval:
+def interval(
+    samples: Tensor, level: float = 0.95, bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> Interval:
     """The estimate `t` and its basic bootstrap interval, `[2 t - q_high, 2 t - q_low]`.
 
     Davison and Hinkley 1997, section 5.2. S2 takes the best of a label's detectors, and the best of many is
@@ -115,6 +140,8 @@ def interval(samples: Tensor, level: float = 0.95) -> Interval:
     Args:
         samples: `(1 + B,)`, the estimate first.
         level: share of replicates inside, in (0, 1).
+        bounds: least and greatest value that `t` can have. Mirroring knows of none: what lies beyond is moved
+            to the bound.
 
     Raises:
         ValueError: if there is no replicate or the level is out of range.
@@ -123,6 +150,8 @@ def interval(samples: Tensor, level: float = 0.95) -> Interval:
         >>> found = interval(torch.cat([torch.tensor([40.0]), torch.arange(101.0)]))
         >>> [round(each, 6) for each in found]
         [40.0, -17.5, 77.5, 30.0]
+        >>> interval(torch.tensor([311.0, 299.0, 299.0]), bounds=(0, 320))
+        Interval(value=311.0, low=320.0, high=320.0, corrected=320.0)
     """
     if not 0 < level < 1 or len(samples) < 2:
         raise ValueError("expected at least one replicate and a level between 0 and 1")
@@ -130,4 +159,43 @@ def interval(samples: Tensor, level: float = 0.95) -> Interval:
     replicates = samples[1:].double().cpu()
     low, high = torch.quantile(replicates, tails).tolist()
     value = float(samples[0])
-    return Interval(value, 2 * value - high, 2 * value - low, 2 * value - float(replicates.mean()))
+    mirrored = (2 * value - each for each in (high, low, float(replicates.mean())))
+    return Interval(value, *(float(min(max(each, bounds[0]), bounds[1])) for each in mirrored))
+
+
+def most_counts(num_detectors: int, num_concepts: int) -> Counts:
+    """The most that the counts of a set of detectors can be.
+
+    Args:
+        num_detectors: I.
+        num_concepts: C, that a label is chosen from.
+
+    Example:
+        >>> most_counts(320, 34), most_counts(12, 34)
+        (Counts(interpretable=320, unique=34), Counts(interpretable=12, unique=12))
+    """
+    return Counts(num_detectors, min(num_detectors, num_concepts))
+
+
+def score_intervals(
+    samples: ScoreSamples, most: Counts, least: tuple[float, float] = (0, 0), level: float = 0.95
+) -> dict[str, Interval]:
+    """Intervals of all scores, by name; counts stay within their bounds.
+
+    Args:
+        samples: scores of every replicate, or paired differences of two sets of detectors.
+        most: upper bounds of the counts.
+        least: lower bounds; of a difference the other set's `most`, negated.
+        level: share of replicates inside, in (0, 1).
+
+    Example:
+        >>> one = torch.tensor([3.0, 2.0])
+        >>> found = score_intervals(ScoreSamples(one, one, one, one), most_counts(3, 5))
+        >>> found["S1"].corrected, found["interpretable"].corrected
+        (4.0, 3.0)
+    """
+    bounds = {name: (low, high) for name, low, high in zip(Counts._fields, least, most, strict=True)}
+    return {
+        name: interval(values, level, bounds.get(name, (-math.inf, math.inf)))
+        for name, values in samples._asdict().items()
+    }

@@ -255,7 +255,7 @@ class ConceptDetector:
         place = self._number(direction)
         source = named_images(self.root if images is None else images)
         one = Detectors(*(tensor[place] for tensor in self.detectors))
-        return top_images(source, partial(features_of, self.backbone), *one, count)
+        return top_images(source, partial(features_of, self.backbone), *one, count, place)
 
     def save(self, folder: str | Path) -> Path:
         """Write a folder for `uibe.load` and for others: tensors, labels, options and a model card.

@@ -43,7 +43,7 @@ def labels_of(result: Dissection, replicates: Tensor, concepts: Sequence[str]) -
     """
     found = []
     for label, samples in zip(result.labels.tolist(), replicates.T, strict=True):
-        iou, low, high, _ = interval(samples)
+        iou, low, high, _ = interval(samples, bounds=(0.0, 1.0))
         category = result.category_names[int(result.categories[label])]
-        found.append(Label(concepts[label], category, iou, max(low, 0.0), min(high, 1.0)))
+        found.append(Label(concepts[label], category, iou, low, high))
     return tuple(found)

@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 
 from uibe.functional.detectors import Detectors
-from uibe.functional.intervals import Interval, ScoreSamples, interval, score_samples
+from uibe.functional.intervals import (
+    Counts,
+    Interval,
+    ScoreSamples,
+    interval,
+    most_counts,
+    score_intervals,
+    score_samples,
+)
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.functional.tally import Union
 from uibe.metrics.dissection import Dissection, dissect_replicates, sweep_thresholds
@@ -63,6 +71,11 @@ class Scored(NamedTuple):
     def samples(self, cut: float = INTERPRETABLE_IOU) -> ScoreSamples:
         """S1, S2 and counts of every replicate."""
         return score_samples(self.iou, self.dissection.labels, cut)
+
+    @property
+    def most(self) -> Counts:
+        """The most that its counts can be."""
+        return most_counts(len(self.dissection.labels), len(self.dissection.categories))
 
     @property
     def firing_rate(self) -> float:
@@ -192,22 +205,24 @@ def averaged(several: Sequence[Readings]) -> Readings:
     }
 
 
-def differences(one: Readings, other: Readings, level: float = 0.95) -> dict[str, dict[str, Interval]]:
+def differences(
+    one: Readings, other: Readings, most: tuple[Counts, Counts], level: float = 0.95
+) -> dict[str, dict[str, Interval]]:
     """Paired differences of two bases, `one - other`, by reading and score, where both have the reading.
 
     Args:
         one: of a basis.
         other: of another one, from the same replicates.
+        most: that the counts of each can be.
         level: share of the replicates inside the interval.
     """
-    return {
-        name: {
-            score: interval(left - right, level)
-            for score, left, right in zip(ScoreSamples._fields, one[name], other[name], strict=True)
-        }
+    least = -most[1].interpretable, -most[1].unique
+    gaps = {
+        name: ScoreSamples(*(left - right for left, right in zip(one[name], other[name], strict=True)))
         for name in one
         if name in other
     }
+    return {name: score_intervals(each, most[0], least, level) for name, each in gaps.items()}
 
 
 def gain_by_cause(

@@ -4,24 +4,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from uibe.functional.groups import Grouping
-from uibe.functional.intervals import Interval, ScoreSamples, interval
+from uibe.functional.intervals import Counts, Interval, interval, score_intervals
 from uibe.functional.scores import INTERPRETABLE_IOU
-from uibe.metrics.comparison import Basis, Comparison, Readings, differences
+from uibe.metrics.comparison import Basis, Comparison, Readings, Scored, differences
 from uibe.report.drawn import drawn_note
 from uibe.report.markdown import cell, code, ranged, signed, table
-from uibe.report.titles import OWN, share_text
+from uibe.report.titles import OWN, falls_short, share_text
 
 __all__ = ["comparison_markdown", "comparison_rows", "differences_document"]
 
 _SHOWN = ("S1", "S2")
 _NOTES = (
     "- *area*: mean over the logarithm of the firing rate, at NetDissect's quantile thresholds. *at "
-    "0.5%*: each detector fires on that share of the train pixels. *own thresholds*: those that UIBE's "
-    "objective learned for the basis; bases then fire at different rates, and scores grow with the "
+    "0.5%*: each detector fires on at most that share of the train pixels. *own thresholds*: those that "
+    "UIBE's objective learned for the basis; bases then fire at different rates, and scores grow with the "
     "rate.",
     "- Intervals are basic bootstrap intervals. S2 sums maxima, and a maximum over noise is too large: in "
     "the data, and again in every replicate. The interval is moved back by as much and can lie below the "
-    "estimate; *corrected* is the estimate moved back too. Compare bases by the paired differences.",
+    "estimate; *corrected* is the estimate moved back too. Counts, in the CSV, shift either way, as drawing "
+    f"moves detectors near the cut of {INTERPRETABLE_IOU} across it: they are moved back alike, and stay "
+    "between 0 and the number of detectors or of concepts. Compare bases by the paired differences.",
     f"- Customary cut of interpretable detectors: IoU > {INTERPRETABLE_IOU}.",
 )
 _READINGS = (
@@ -59,7 +61,7 @@ def comparison_rows(
                 "fitted_on_pixels": bases[name].num_pixels or "",
                 "firing_rate": each.firing_rate,
             }
-            row.update(_columns(each.samples()))
+            row.update(_columns(each))
             cut = cuts.get(each.share)
             above = each.samples(cut) if cut is not None else None
             row["random_iou_95"] = "" if cut is None else cut
@@ -69,17 +71,22 @@ def comparison_rows(
     return rows
 
 
-def differences_document(reference: str, readings: Mapping[str, Readings]) -> dict[str, Any]:
+def differences_document(
+    reference: str, readings: Mapping[str, Readings], most: Mapping[str, Counts]
+) -> dict[str, Any]:
     """Paired differences of the reference basis to every other one, plain types only.
 
     Args:
         reference: name of the basis that the others are taken from.
         readings: of all bases, by name.
+        most: that the counts of each basis can be.
     """
     return {
         name: {
             reading: {score: each._asdict() for score, each in scores.items()}
-            for reading, scores in differences(readings[reference], other).items()
+            for reading, scores in differences(
+                readings[reference], other, (most[reference], most[name])
+            ).items()
         }
         for name, other in readings.items()
         if name != reference
@@ -135,7 +142,7 @@ def comparison_markdown(
         *_counts_part(rows, firing, known),
         *_causes_part(causes, firing.get(reference)),
         *_rates_part(rates),
-        "\n".join([*_NOTES, f"- {drawn_note(grouping)}"]),
+        "\n".join([*_NOTES, *_firing_notes(rows, known), f"- {drawn_note(grouping)}"]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -169,6 +176,22 @@ def _counts_part(
     return [
         "## Detectors (and distinct labels) above what 95% of a random rotation's detectors stay below",
         table(["basis", "own thresholds fire on", *heads], body),
+    ]
+
+
+def _firing_notes(rows: Sequence[Mapping[str, Any]], shown: Sequence[str]) -> list[str]:
+    """Firing rates that the titles of the columns do not give."""
+    told: dict[str, list[str]] = {}
+    for row in rows:
+        reading, rate = _reading(row), float(row["firing_rate"])
+        if reading in shown and (reading == "own" or falls_short(rate, float(row["share"]))):
+            told.setdefault(reading, []).append(f"{cell(row['basis'])} {share_text(rate)}")
+    why = "values tie at the threshold, such as a ReLU's zeros; these bases really fire on"
+    return [
+        f"- *{_title(reading).strip('()')}*{' bases fire on' if reading == 'own' else f' {why}'}: "
+        f"{', '.join(told[reading])}."
+        for reading in shown
+        if reading in told
     ]
 
 
@@ -208,10 +231,9 @@ def _rates_part(rates: Sequence[Mapping[str, Any]]) -> list[str]:
     return ["## Pixels of the layer as a binary classification", table(list(rates[0]), cells), _READINGS]
 
 
-def _columns(samples: ScoreSamples) -> dict[str, float]:
+def _columns(scored: Scored) -> dict[str, float]:
     columns: dict[str, float] = {}
-    for score, values in samples._asdict().items():
-        found = interval(values)
+    for score, found in score_intervals(scored.samples(), scored.most).items():
         columns[score] = found.value
         columns.update({f"{score}_{name}": getattr(found, name) for name in ("low", "high", "corrected")})
     return columns

@@ -1,7 +1,7 @@
 """Figures of a comparison, for print: Okabe and Ito's colours, which colour-blind readers can tell apart."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +9,27 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from uibe.functional.intervals import interval
+from uibe.functional.intervals import Interval, interval
 from uibe.functional.scores import INTERPRETABLE_IOU, DissectionScores, category_scores, score_curves
 from uibe.metrics.comparison import Comparison, Scored
 from uibe.report.figures import plain
 from uibe.report.files import write_bytes
-from uibe.report.titles import OWN, share_text
+from uibe.report.titles import OWN, falls_short, share_text
 
 __all__ = ["categories_figure", "cut_figure", "firing_figure", "histogram_figure", "save_figure"]
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F", "#7F7F7F")
 _DASHES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-_TITLES = {"S1": "S1: all detectors", "S2": "S2: the best of each label"}
-_COUNTS = ("detectors (S1 is their area)", "distinct labels (S2 is their area)")
+_TITLES = {"S1": "S1: all detectors", "S2": "S2, corrected: the best of each label"}
+_COUNTS = ("detectors", "distinct labels")
 _TICKS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 def firing_figure(scored: Comparison) -> Figure:
     """S1 and S2 against the firing rate, with 95% bands; own thresholds as markers of different shapes.
+
+    S2 is the corrected estimate, in the curves as in the bands, and in the markers.
 
     Args:
         scored: from `uibe.metrics.comparison.compare`.
@@ -47,7 +49,9 @@ def firing_figure(scored: Comparison) -> Figure:
 
 
 def cut_figure(scored: Comparison, share: float | None) -> Figure:
-    """Numbers of detectors and of distinct labels that reach each IoU: the curves whose areas are S1 and S2.
+    """Numbers of detectors and of distinct labels that reach each IoU, on a logarithmic scale.
+
+    On a linear one the areas under the curves would be S1 and S2.
 
     Args:
         scored: from `uibe.metrics.comparison.compare`.
@@ -60,12 +64,17 @@ def cut_figure(scored: Comparison, share: float | None) -> Figure:
     for place, (name, each) in enumerate(found.items()):
         curves = score_curves(each.dissection.iou_val, each.dissection.labels, cuts)
         for axis, curve in zip(axes, curves, strict=True):
-            axis.step(cuts, curve, where="post", label=plain(name), **_style(place))
+            axis.step(cuts, curve, where="post", label=_with_rate(name, each), **_style(place))
     for axis, title in zip(axes, _COUNTS, strict=True):
         axis.axvline(INTERPRETABLE_IOU, color="0.7", linewidth=0.8, label=f"IoU {INTERPRETABLE_IOU}")
-        axis.set(yscale="symlog", xlabel="IoU on validation", ylabel="number at or above it", title=title)
+        axis.set(
+            yscale="symlog",
+            xlabel="IoU on validation",
+            ylabel="number at or above it, log scale",
+            title=title,
+        )
         axis.set(xlim=(0, min(1.0, max(highest, 0.05) + 0.02)), ylim=(0, None))
-    figure.suptitle(_thresholds(share), fontsize=9)
+    figure.suptitle(_thresholds(share, found), fontsize=9)
     return _with_legend(figure, axes)
 
 
@@ -80,12 +89,13 @@ def categories_figure(scored: Comparison, share: float | None) -> Figure:
         left = [0] * len(found)
         for k, category in enumerate(names):
             sizes = [getattr(_by_category(each)[k], count) for each in found.values()]
-            places, colour = [plain(name) for name in found], _COLOURS[k % len(_COLOURS)]
+            places = [_with_rate(name, each, "\n") for name, each in found.items()]
+            colour = _COLOURS[k % len(_COLOURS)]
             axis.barh(places, sizes, left=left, color=colour, label=plain(category))
             left = [before + size for before, size in zip(left, sizes, strict=True)]
         axis.invert_yaxis()
         axis.set(xlabel=f"number with IoU > {INTERPRETABLE_IOU}", title=title)
-    figure.suptitle(_thresholds(share), fontsize=9)
+    figure.suptitle(_thresholds(share, found), fontsize=9)
     return _with_legend(figure, axes)
 
 
@@ -105,13 +115,13 @@ def histogram_figure(scored: Comparison, share: float | None) -> Figure:
             color=_COLOURS[place % len(_COLOURS)],
         )
         axis.axvline(INTERPRETABLE_IOU, color="0.4", linewidth=0.8)
-        axis.set_title(plain(name), fontsize=8)
+        axis.set_title(_with_rate(name, each, "\n"), fontsize=8)
         axis.xaxis.set_tick_params(labelbottom=place + columns >= len(found))
     for axis in axes[len(found) :]:
         axis.remove()
     figure.supxlabel(f"IoU on validation; line: {INTERPRETABLE_IOU}", fontsize=9)
     figure.supylabel("detectors", fontsize=9)
-    figure.suptitle(_thresholds(share), fontsize=9)
+    figure.suptitle(_thresholds(share, found), fontsize=9)
     return figure
 
 
@@ -134,8 +144,20 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     return paths
 
 
-def _thresholds(share: float | None) -> str:
-    return OWN if share is None else f"firing on {share_text(share)} of the train pixels"
+def _thresholds(share: float | None, found: Mapping[str, Scored]) -> str:
+    title = OWN if share is None else f"firing on at most {share_text(share)} of the train pixels"
+    told = any(_tells_rate(each) for each in found.values())
+    return f"{title}; in brackets the pixels fired on" if told else title
+
+
+def _tells_rate(each: Scored) -> bool:
+    """Whether the title of a figure does not give the firing rate."""
+    return each.share is None or falls_short(each.firing_rate, each.share)
+
+
+def _with_rate(name: str, each: Scored, gap: str = " ") -> str:
+    """A basis's name, with its mean firing rate where the title of the figure does not give it."""
+    return f"{plain(name)}{gap}({share_text(each.firing_rate)})" if _tells_rate(each) else plain(name)
 
 
 def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
@@ -154,7 +176,7 @@ def _firing_curve(axis: Axes, name: str, several: Sequence[Scored], score: str, 
     found = [interval(getattr(each.samples(), score)) for each in swept]
     rates, style = [each.share or 0.0 for each in swept], _style(place)
     if swept:
-        axis.plot(rates, [each.value for each in found], label=plain(name), **style)
+        axis.plot(rates, [_drawn(score, each) for each in found], label=plain(name), **style)
         axis.fill_between(
             rates,
             [each.low for each in found],
@@ -165,13 +187,18 @@ def _firing_curve(axis: Axes, name: str, several: Sequence[Scored], score: str, 
         )
 
 
+def _drawn(score: str, found: Interval) -> float:
+    """S2 has a bias, and the interval none: the corrected estimate belongs into the band."""
+    return found.corrected if score == "S2" else found.value
+
+
 def _own_marker(axis: Axes, name: str, several: Sequence[Scored], score: str, place: int) -> None:
     """The basis at its own thresholds: above all curves, of its own shape, so that none hides another."""
     for each in several:
         if each.share is None:
             axis.plot(
                 each.firing_rate,
-                float(getattr(each.samples(), score)[0]),
+                _drawn(score, interval(getattr(each.samples(), score))),
                 _MARKERS[place % len(_MARKERS)],
                 color=_style(place)["color"],
                 markeredgecolor="black",

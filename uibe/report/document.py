@@ -5,7 +5,14 @@ from typing import Any
 
 from torch import Tensor
 
-from uibe.functional.intervals import ScoreSamples, interval, score_samples
+from uibe.functional.intervals import (
+    Counts,
+    ScoreSamples,
+    interval,
+    most_counts,
+    score_intervals,
+    score_samples,
+)
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.metrics.dissection import Dissection
 from uibe.metrics.protocol import AS_OFTEN, curves
@@ -42,7 +49,10 @@ def scores_document(
         supervised: whether the basis was learned from masks.
     """
     own_rate = float(results["learned"].firing_rate.mean()) if "learned" in results else None
-    titles = {name: set_title(name, quantile, supervised, own_rate) for name in results}
+    titles = {
+        name: set_title(name, quantile, supervised, own_rate, float(result.firing_rate.mean()))
+        for name, result in results.items()
+    }
     return [
         {
             "name": name,
@@ -50,7 +60,7 @@ def scores_document(
             "meaning": titles[name].meaning,
             "detectors": len(result.labels),
             "firing_rate": float(result.firing_rate.mean()),
-            "scores": _intervals(score_samples(replicates[name], result.labels)),
+            "scores": _intervals(score_samples(replicates[name], result.labels), _most(result)),
             "curves": curves(result),
         }
         for name, result in results.items()
@@ -72,7 +82,13 @@ def pairs_document(
     samples = {name: score_samples(replicates[name], each.labels) for name, each in results.items()}
     pairs = [(name, other if other in results else None) for name, other in _PAIRS if name in results]
     return [
-        {"set": name, "beside": other, "differences": _gaps(samples[name], samples[other]) if other else {}}
+        {
+            "set": name,
+            "beside": other,
+            "differences": _gaps(samples[name], samples[other], _most(results[name]), _most(results[other]))
+            if other
+            else {},
+        }
         for name, other in pairs
     ]
 
@@ -89,7 +105,10 @@ def category_scores_document(result: Dissection, replicates: Tensor) -> list[dic
         {
             "name": name,
             "detectors": int((owner == k).sum()),
-            "scores": _intervals(score_samples(replicates[:, owner == k], result.labels[owner == k])),
+            "scores": _intervals(
+                score_samples(replicates[:, owner == k], result.labels[owner == k]),
+                most_counts(int((owner == k).sum()), int((result.categories == k).sum())),
+            ),
         }
         for k, name in enumerate(result.category_names)
     ]
@@ -218,9 +237,18 @@ def _averaged(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"name": name, "share": shares, **means}
 
 
-def _gaps(one: ScoreSamples, other: ScoreSamples) -> dict[str, dict[str, float]]:
-    return _intervals(ScoreSamples(*(left - right for left, right in zip(one, other, strict=True))))
+def _most(result: Dissection) -> Counts:
+    return most_counts(len(result.labels), len(result.categories))
 
 
-def _intervals(samples: ScoreSamples) -> dict[str, dict[str, float]]:
-    return {name: interval(values)._asdict() for name, values in samples._asdict().items()}
+def _gaps(
+    one: ScoreSamples, other: ScoreSamples, most: Counts, other_most: Counts
+) -> dict[str, dict[str, float]]:
+    gaps = ScoreSamples(*(left - right for left, right in zip(one, other, strict=True)))
+    return _intervals(gaps, most, (-other_most.interpretable, -other_most.unique))
+
+
+def _intervals(
+    samples: ScoreSamples, most: Counts, least: tuple[float, float] = (0, 0)
+) -> dict[str, dict[str, float]]:
+    return {name: found._asdict() for name, found in score_intervals(samples, most, least).items()}

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,15 @@ from uibe.errors import DataError
 from uibe.files import write_whole
 from uibe.metrics.dissection import Dissection
 
-__all__ = ["detector_rows", "output_folder", "write_bytes", "write_csv", "write_json", "write_text"]
+__all__ = [
+    "detector_rows",
+    "output_folder",
+    "results_folder",
+    "write_bytes",
+    "write_csv",
+    "write_json",
+    "write_text",
+]
 
 
 def output_folder(path: str | Path) -> Path:
@@ -26,6 +36,32 @@ def output_folder(path: str | Path) -> Path:
     except OSError as error:
         raise DataError(f"out: {folder}: cannot be made ({error.strerror}); give another --out") from error
     return folder
+
+
+@contextmanager
+def results_folder(path: str | Path) -> Iterator[Path]:
+    """Make a folder for results; after an error, what was made and is still empty is removed again.
+
+    Raises:
+        DataError: if it cannot be made.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     with suppress(DataError), results_folder(Path(place, "a", "b")) as folder:
+        ...         raise DataError(f"there: {folder.is_dir()}")
+        ...     Path(place, "a").exists()
+        False
+    """
+    folder = Path(path)
+    missing = [each for each in (folder, *folder.parents) if not os.access(each, os.F_OK)]
+    try:
+        yield output_folder(folder)
+    except BaseException:
+        for each in missing:
+            with suppress(OSError):
+                each.rmdir()
+        raise
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -16,7 +16,9 @@ _ORDER = {"quantile": 1, "natural": 2, "learned": 3, AS_OFTEN: 4}
 
 
 def history_table(history: Sequence[Mapping[str, Any]], quantile: float | None = None) -> Table:
-    """S1 and S2 of every dissected epoch, comparable columns side by side: both bases at the quantile first.
+    """S1, S2 and firing rate of every dissected epoch, a column a set: both bases at the quantile first.
+
+    It fits a terminal of 80 columns.
 
     Args:
         history: an entry an epoch: `epoch`, and scores by name, as `uibe.metrics.protocol.describe` gives.
@@ -28,15 +30,16 @@ def history_table(history: Sequence[Mapping[str, Any]], quantile: float | None =
         1
     """
     names = [name for name in ("quantile", "natural", "learned") if name in history[0]]
-    heads = [set_title(name, quantile).name for name in names]
-    table = Table(title="S1 and S2 on the validation split, by epoch")
+    table = Table(
+        title="S1 and S2 on the validation split, by epoch",
+        caption="S1 / S2 on the share of pixels that fire: compare where as many do",
+        collapse_padding=True,
+    )
     table.add_column("epoch", justify="right")
-    for head in heads:
-        table.add_column(f"{head} S1", justify="right")
-        table.add_column(f"{head} S2", justify="right")
+    for name in names:
+        table.add_column(set_title(name, quantile).name.replace(", ", ",\n"), justify="right")
     for entry in history:
-        cells = [f"{entry[name][key]:.2f}" for name in names for key in ("S1", "S2")]
-        table.add_row(str(entry["epoch"]), *cells)
+        table.add_row(str(entry["epoch"]), *(_brief(entry[name]) for name in names))
     return table
 
 
@@ -72,6 +75,12 @@ def score_table(
             table.add_row("", escape(category), "", *_cells(row))
         table.add_section()
     return table
+
+
+def _brief(values: Mapping[str, Any]) -> str:
+    """Runs of earlier versions have no firing rate."""
+    rate = f" on {share_text(values['firing_rate'])}" if "firing_rate" in values else ""
+    return f"{values['S1']:.2f} / {values['S2']:.2f}{rate}"
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

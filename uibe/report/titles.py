@@ -5,7 +5,18 @@ from typing import NamedTuple
 
 from uibe.metrics.protocol import AS_OFTEN
 
-__all__ = ["BASES", "FITS", "OWN", "WIDE", "Title", "basis_meaning", "is_wide", "set_title", "share_text"]
+__all__ = [
+    "BASES",
+    "FITS",
+    "OWN",
+    "WIDE",
+    "Title",
+    "basis_meaning",
+    "falls_short",
+    "is_wide",
+    "set_title",
+    "share_text",
+]
 
 OWN = "own thresholds"
 """Thresholds that were learned, in training or for frozen directions; detectors fire at different rates."""
@@ -38,7 +49,11 @@ class Title(NamedTuple):
 
 
 def set_title(
-    name: str, quantile: float | None, supervised: bool = False, own_rate: float | None = None
+    name: str,
+    quantile: float | None,
+    supervised: bool = False,
+    own_rate: float | None = None,
+    rate: float | None = None,
 ) -> Title:
     """What one of the sets of `uibe.metrics.protocol.detector_sets` is called, in tables and on a page.
 
@@ -47,24 +62,34 @@ def set_title(
         quantile: share of train pixels that exceed a quantile threshold, if it is known.
         supervised: whether the checkpoint's basis was learned from masks.
         own_rate: mean firing rate of the basis at its own thresholds, if it is known.
+        rate: mean firing rate of this set; the name has it where it is not the share that it should be.
 
     Example:
         >>> set_title("natural", 0.005).name, set_title("learned", 0.005).name
         ('natural at 0.5%', 'learned, own thresholds')
+        >>> set_title("natural", 0.005, rate=0.0042).name
+        'natural at 0.5%, fires on 0.42%'
     """
     basis = "supervised" if supervised else "learned"
     at, often = (
         " at a quantile" if rate is None else f" at {share_text(rate)}" for rate in (quantile, own_rate)
     )
-    rule = f"each detector fires on {at.removeprefix(' at ')} of the train pixels, as in Network Dissection"
+    at_most = f"at most {at.removeprefix(' at ')}" if quantile is not None else "at most a given share"
+    rule = f"each detector fires on {at_most} of the train pixels, as in Network Dissection"
+    real = {
+        key: f", fires on {share_text(rate)}"
+        for key, share in {"quantile": quantile, "natural": quantile, AS_OFTEN: own_rate}.items()
+        if rate is not None and share is not None and falls_short(rate, share)
+    }.get(name, "")
     channels = "the layer's channels as they are, a detector for each"
     found = {
         "learned": Title(f"{basis}, {OWN}", "directions and thresholds as training left them"),
-        "quantile": Title(f"{basis}{at}", f"the same directions; {rule}"),
-        "natural": Title(f"natural{at}", f"{channels}; {rule}: to compare with {basis}{at}"),
+        "quantile": Title(f"{basis}{at}{real}", f"the same directions; {rule}"),
+        "natural": Title(f"natural{at}{real}", f"{channels}; {rule}: to compare with {basis}{at}"),
         AS_OFTEN: Title(
-            f"natural{often}",
-            f"the same channels, firing as often as {basis}, {OWN}, does on average: to compare with that",
+            f"natural{often}{real}",
+            f"the same channels, each firing at most as often as {basis}, {OWN}, does on average: to compare "
+            "with that",
         ),
     }
     return found.get(name, Title(name, ""))
@@ -98,6 +123,22 @@ def is_wide(firing_rate: float, mean_rate: float, iou: float) -> bool:
         (False, True)
     """
     return iou < FITS and firing_rate > min(WIDE * mean_rate, (1 + mean_rate) / 2)
+
+
+def falls_short(rate: float, share: float) -> bool:
+    """Whether detectors at a quantile fire on other than that share, by more than 5% of it.
+
+    Not all pixels above a quantile are above the threshold where values tie there, as ReLU's zeros do.
+
+    Args:
+        rate: the detectors' mean firing rate.
+        share: of the train pixels that the quantile leaves above it.
+
+    Example:
+        >>> falls_short(0.0042, 0.005), falls_short(0.00499, 0.005)
+        (True, False)
+    """
+    return abs(rate - share) > 0.05 * share
 
 
 def share_text(share: float) -> str:
