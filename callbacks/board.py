@@ -63,7 +63,7 @@ class BoardCallback(Callback):
             return
         measured = pl_module.step_means.names
         writer.add_custom_scalars(layout(_bases(trainer), _categories(trainer), measured))
-        self._write_card(trainer, pl_module, writer, lines)
+        self._write_card(trainer, pl_module, writer, lines, f"{trainer.global_step} before this fit")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log histograms, if this epoch was dissected and its turn has come."""
@@ -85,13 +85,18 @@ class BoardCallback(Callback):
         writer, dissection = board(trainer), find(trainer, DissectionCallback)
         if writer is None:
             return
-        self._write_card(trainer, pl_module, writer, lines)
+        self._write_card(trainer, pl_module, writer, lines, str(trainer.global_step))
         if self.projector and dissection is not None and dissection.detectors is not None:
             result = next(iter(dissection.latest.values()))
             self._project(trainer, writer, dissection.detectors, result)
 
     def _write_card(
-        self, trainer: Trainer, pl_module: LightningModule, writer: SummaryWriter, lines: list[str]
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        writer: SummaryWriter,
+        lines: list[str],
+        steps: str,
     ) -> None:
         dissection = find(trainer, DissectionCallback)
         history = dissection.history if dissection else []
@@ -102,7 +107,7 @@ class BoardCallback(Callback):
             **{f"model.{name}": value for name, value in _changed(pl_module).items()},
             **{f"data.{name}": value for name, value in _changed(trainer.datamodule).items()},  # type: ignore[attr-defined]
         }
-        card = run_card(_facts(trainer, pl_module), options, scores, lines)
+        card = run_card(_facts(trainer, pl_module, steps), options, scores, lines)
         writer.add_text("run card", card, trainer.global_step)
 
     def _project(
@@ -150,7 +155,7 @@ def _features(trainer: Trainer) -> Any:  # noqa: ANN401 - callbacks do not know 
     return trainer.datamodule.features  # type: ignore[attr-defined]
 
 
-def _facts(trainer: Trainer, pl_module: LightningModule) -> dict[str, object]:
+def _facts(trainer: Trainer, pl_module: LightningModule, steps: str) -> dict[str, object]:
     data, backbone = _features(trainer), pl_module.backbone
     height, width = backbone.feature_size
     return {
@@ -160,7 +165,7 @@ def _facts(trainer: Trainer, pl_module: LightningModule) -> dict[str, object]:
         "backbone": f"{backbone.backbone}, weights {backbone.weights or 'random'}",
         "SHA-256 of the weights": backbone.weights_sha256,
         "layer": f"{backbone.layer}, {backbone.num_features} channels of {height} x {width}",
-        "steps": trainer.global_step,
+        "steps": steps,
     }
 
 

@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from torch.utils.tensorboard.summary import hparams
 
 from callbacks.dissection import DissectionCallback
 from callbacks.surroundings import board, find
+from uibe.errors import ConfigError
+from uibe.functional.explanation import is_affine
 from uibe.report.card import commands
 from uibe.report.tables import history_table
 
@@ -48,8 +51,20 @@ class SummaryCallback(Callback):
             console.print(f"checkpoint  {checkpoint}", markup=False)
             console.print("next")
             console.print(f"  tensorboard --logdir {log_dir}", markup=False)
-            for line in commands(str(checkpoint), str(log_dir)):
+            for line in commands(str(checkpoint), str(log_dir), _explaining(pl_module)):
                 console.print(f"  {line}", markup=False)
+
+
+def _explaining(pl_module: LightningModule) -> str | None:
+    """What to know before explaining at the layer; None where the head cannot run on features alone."""
+    backbone = pl_module.backbone
+    size = (1, backbone.num_features, *backbone.feature_size)
+    features = torch.rand(size, generator=torch.Generator().manual_seed(0)).to(pl_module.device)
+    try:
+        exact = is_affine(backbone.head, features)  # type: ignore[arg-type] # the module's own network
+    except ConfigError:
+        return None
+    return "" if exact else "inexact at this layer: the last one before pooling is exact"
 
 
 def _policies(trainer: Trainer) -> tuple[str, ...]:

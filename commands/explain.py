@@ -18,6 +18,7 @@ from commands.processes import alone
 from commands.splitting import concept_sums, parts_by_concept, parts_by_direction
 from datamodules import FeatureDataModule
 from lightning_modules.checkpoint import hyper_parameters, read_checkpoint
+from uibe.data.facts import data_facts
 from uibe.data.images import read_images
 from uibe.errors import ConfigError, DataError, MismatchError
 from uibe.functional.detectors import Detectors
@@ -29,7 +30,14 @@ from uibe.library.loading import detector_from
 from uibe.modules.backbone import Backbone
 from uibe.peers.store import load_detectors
 from uibe.report.comparison_figures import save_figure
-from uibe.report.explanation import ClassParts, concepts_line, explanation_table, parts_document
+from uibe.report.drawn import drawn_note
+from uibe.report.explanation import (
+    ClassParts,
+    concepts_line,
+    explanation_table,
+    names_note,
+    parts_document,
+)
 from uibe.report.explanation_figures import CLASSES, page_name, residual_figure, save_explanation
 from uibe.report.explanation_residual import EXACT
 from uibe.report.files import results_folder, write_json
@@ -107,6 +115,7 @@ def explain(
         if datamodule is not None:
             with console.status("Labelling directions"):
                 used = used._replace(labelled=labels_for(raw, datamodule, replicates))
+        note, drawn = _notes(datamodule)
         names = _stems(list(dict.fromkeys(image)), -(-len(classes or range(top)) // CLASSES))
         documents: list[dict[str, Any]] = []
         left: dict[str, list[float]] = defaultdict(list)
@@ -121,25 +130,40 @@ def explain(
                     left[name] += shares
             parts, rows = _split(file, each, used.labelled, (concepts, by), console)
             title = f"{Path(file).name}, basis: {used.name}"
-            figures = save_explanation(picture, parts, title, folder, names[file])
-            documents.append({"image": file, "figure": figures[0], "figures": figures, "classes": rows})
+            figures = save_explanation(picture, parts, title, folder, names[file], note)
+            documents.append(_image_document(file, figures, each, rows))
         if left and median(left[_OWN]) < EXACT:
             save_figure(residual_figure(left), folder, "why_orthonormal")
         elif left:
             console.print(_NO_FIGURE.format(layer=detector.backbone.layer), markup=False)
-        _finish(folder, {**_about(ckpt_path, checkpoint, used, datamodule), "images": documents}, failed)
-        console.print(f"written  {folder}", markup=False)
-        if failed:
-            reasons = "; ".join(map(str, failed.values()))
-            raise DataError(
-                f"{reasons}; the other {len(documents)} of {len(names)} images are explained in {folder}"
-            )
+        about = {**_about(ckpt_path, checkpoint, used, datamodule), "names": note, "drawn": drawn}
+        _finish(folder, {**about, "images": documents}, failed, console)
 
 
-def _finish(folder: Path, content: dict[str, Any], failed: dict[str, DataError]) -> None:
-    """Write all numbers, and which images could not be read."""
+def _image_document(
+    file: str, figures: list[str], each: Explanation, rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """All numbers of an image."""
+    levels = each.levels.tolist()
+    return {"image": file, "figure": figures[0], "figures": figures, "levels": levels, "classes": rows}
+
+
+def _finish(folder: Path, content: dict[str, Any], failed: dict[str, DataError], console: Console) -> None:
+    """Write all numbers, and which images could not be read; say how far names hold.
+
+    Raises:
+        DataError: if there are images that could not be read.
+    """
     unread = [{"image": file, "reason": str(error)} for file, error in failed.items()]
     write_json(folder / "explanation.json", {**content, "failed": unread})
+    if content["names"]:
+        console.print(f"{content['names']} {content['drawn']}", markup=False, highlight=False)
+    console.print(f"written  {folder}", markup=False)
+    if failed:
+        reasons, done = "; ".join(map(str, failed.values())), len(content["images"])
+        raise DataError(
+            f"{reasons}; the other {done} of {done + len(failed)} images are explained in {folder}"
+        )
 
 
 def _check_classes(backbone: Backbone, classes: Sequence[str | float] | None) -> None:
@@ -162,17 +186,16 @@ def _split(
     concepts = [parts_by_concept(each, place, labelled, count) if labelled else None for place in places]
     pairs = zip(concepts, directions, strict=True)
     parts = [single if concept is None or by == "direction" else concept for concept, single in pairs]
-    sums = [concept_sums(row, labels) for row in each.contributions]
-    for split, by_concept in zip(parts, sums, strict=True):
-        console.print(explanation_table(f"{file}: {split.name}", split))
-        if by_concept and by == "direction":
-            console.print(concepts_line(by_concept), markup=False, highlight=False)
-    rows = [
-        parts_document(single, concept, row, by_concept)
-        for single, concept, row, by_concept in zip(
-            directions, concepts, each.contributions.tolist(), sums, strict=True
-        )
-    ]
+    rows = []
+    for place in places:
+        found = concept_sums(each, place, labels)
+        sums = {one.name: one.contribution for one in found}
+        console.print(explanation_table(f"{file}: {parts[place].name}", parts[place]))
+        if sums and by == "direction":
+            console.print(concepts_line(sums), markup=False, highlight=False)
+        sides = {one.name: {"above": one.above, "below": one.below} for one in found}
+        numbers = each.contributions[place].tolist()
+        rows.append(parts_document(directions[place], concepts[place], numbers, sums, sides))
     return parts, rows
 
 
@@ -246,6 +269,15 @@ def _stems(files: Sequence[str], pages: int = 1) -> dict[str, str]:
 def _folded(name: str, pages: int) -> list[str]:
     """A figure's pages as file systems see them that take upper for lower case."""
     return [page_name(name, number).casefold() for number in range(1, pages + 1)]
+
+
+def _notes(datamodule: FeatureDataModule | None) -> tuple[str, str]:
+    """Where names come from, and how images are drawn for their intervals; empty without labels."""
+    if datamodule is None:
+        return "", ""
+    store = datamodule.features
+    where = data_facts(store.images, {})["data"]
+    return names_note(where, store.concepts.categories), drawn_note(store.grouping, str)
 
 
 def _about(

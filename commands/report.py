@@ -182,6 +182,7 @@ def _about(
     return {
         "backbone": options["backbone"],
         "layer": options["layer"],
+        "data": facts["data"],
         "quantile": protocol.quantile,
         "train_images": store.num_images("train"),
         "val_images": store.num_images("val"),
@@ -220,7 +221,8 @@ def _classes(
     except ConfigError as error:
         console.print(f"affected classes are left out: {error}", markup=False)
         return []
-    if count is None and not is_affine(backbone.head, features[:1]):
+    exact = is_affine(backbone.head, features[:1])
+    if count is None and not exact:
         console.print(
             "affected classes are left out: they differ from image to image, for the head is not pooling and "
             "a linear layer; --class_images 4 gives their mean over 4 images",
@@ -228,7 +230,8 @@ def _classes(
             highlight=False,
         )
         return []
-    said = f"affected classes: {num_classes} at {len(chosen)} images (--class_images)"
+    mean = f"mean over {len(chosen)} image{'s' if len(chosen) != 1 else ''} (--class_images)"
+    said = f"affected classes: {num_classes}, {'exact for every image' if exact else mean}"
     console.print(said, markup=False, highlight=False)
     influence = class_influence(
         backbone.head,
@@ -248,12 +251,12 @@ def _detectors(
     pictures: Sequence[str],
     classes: Sequence[Sequence[dict[str, Any]]],
 ) -> list[dict[str, Any]]:
-    peaks = examples.maps.flatten(2).amax(2)[:, 0].cpu()
+    peaks = examples.maps.flatten(2).amax(2).cpu()
     return detectors_document(
         result,
         iou,
         store.concepts.names,
-        fires=(peaks > result.thresholds).tolist(),
+        fires=(peaks > result.thresholds[:, None]).tolist(),
         images=[[_name(store, place) for place in places] for places in examples.positions.tolist()],
         sprites=pictures,
         classes=classes,

@@ -7,12 +7,16 @@ import torch
 
 from commands.labelling import Labelled
 from uibe.functional.intervals import interval
-from uibe.library.explanation import Explanation, sums_by_concept
+from uibe.functional.presence import split_by_level
+from uibe.library.explanation import ConceptSum, Explanation, sums_by_concept
 from uibe.library.labels import Label
 from uibe.library.naming import UNCLEAR, concepts_of
 from uibe.report.explanation import ClassParts, Part, iou_text
 
 __all__ = ["concept_sums", "parts_by_concept", "parts_by_direction"]
+
+_SMALL = 0.02
+"""Share of the largest contribution below which nothing is shown by itself."""
 
 
 class _Group(NamedTuple):
@@ -21,6 +25,7 @@ class _Group(NamedTuple):
     name: str
     detail: str
     directions: list[int]
+    is_clear: bool = True
 
 
 def parts_by_direction(
@@ -39,7 +44,7 @@ def parts_by_direction(
         _Group(_name(labels, number), _detail(labels, number), [number])
         for number in range(len(contributions))
     ]
-    return _parts(explanation, place, groups, [], count)
+    return _parts(explanation, place, groups, count)
 
 
 def parts_by_concept(explanation: Explanation, place: int, labelled: Labelled, count: int) -> ClassParts:
@@ -51,55 +56,47 @@ def parts_by_concept(explanation: Explanation, place: int, labelled: Labelled, c
         labelled: the directions; those that name no clear concept are summed by themselves.
         count: how many to show for the class, and against it.
     """
-    labels, contributions = labelled.labels, explanation.contributions[place]
-    sums = sums_by_concept(contributions, concepts_of(labels, (), len(labels)))
-    groups = [
-        _Group(each.name, _mean(labelled, list(each.directions), contributions), list(each.directions))
-        for each in sums
-        if each.name != UNCLEAR
-    ]
-    unclear = [number for each in sums if each.name == UNCLEAR for number in each.directions]
-    return _parts(explanation, place, groups, unclear, count)
+    groups = []
+    for each in concept_sums(explanation, place, labelled.labels):
+        directions, is_clear = list(each.directions), each.name != UNCLEAR
+        detail = _mean(labelled, directions, explanation.contributions[place]) if is_clear else ""
+        groups.append(_Group(each.name, detail, directions, is_clear))
+    return _parts(explanation, place, groups, count)
 
 
-def concept_sums(contributions: torch.Tensor, labels: Sequence[Label] | None) -> dict[str, float]:
+def concept_sums(explanation: Explanation, place: int, labels: Sequence[Label] | None) -> list[ConceptSum]:
     """Sums over the directions of each label, the largest first; those of no clear concept together.
 
     Args:
-        contributions: `(I,)`.
-        labels: of the I directions; None gives no sums.
-
-    Example:
-        >>> labels = [Label("sky", "object", iou, 0.0, 1.0) for iou in (0.5, 0.3, 0.01)]
-        >>> concept_sums(torch.tensor([1.0, -3.0, 0.5]), labels)
-        {'unclear': 0.5, 'sky (object)': -2.0}
+        explanation: of an image.
+        place: of the class among those explained.
+        labels: of the directions; None gives no sums.
     """
     if labels is None:
-        return {}
-    found = sums_by_concept(contributions, concepts_of(labels, (), len(labels)))
-    return {each.name: each.contribution for each in found}
+        return []
+    concepts = concepts_of(labels, (), len(labels))
+    return sums_by_concept(explanation.contributions[place], concepts, explanation.levels)
 
 
-def _parts(
-    explanation: Explanation, place: int, groups: Sequence[_Group], unclear: list[int], count: int
-) -> ClassParts:
+def _parts(explanation: Explanation, place: int, groups: Sequence[_Group], count: int) -> ClassParts:
     contributions = explanation.contributions[place]
-    values = torch.stack(
-        [contributions[group.directions].sum() for group in groups] or [contributions[:0].sum()]
-    )
-    order = values.argsort(stable=True).tolist()
-    positive = [n for n in order[::-1] if values[n] > 0][:count]
-    negative = [n for n in order if values[n] < 0][:count]
+    values = torch.stack([contributions[group.directions].sum() for group in groups])
+    largest = float(values.abs().max())
+    positive, negative = _largest(values, count, largest), _largest(-values, count, largest)
     others = values.clone()
     others[[*positive, *negative]] = 0
-    rest = contributions[unclear].sum()
-    total = values.abs().sum() + rest.abs()
-    shown = (values - others).abs().sum()
+    clear = torch.tensor([group.is_clear for group in groups], device=values.device)
+    total, named = values.abs().sum(), (values - others)[clear].abs().sum()
+    apart = [n for n in _largest(others.abs(), len(groups), largest) if not clear[n]]
+    unclear = (float(others[apart].sum()), sum(len(groups[n].directions) for n in apart))
+    others[apart] = 0
+    sides = split_by_level(contributions, explanation.levels)
 
     def part(n: int) -> Part:
-        name, detail, directions = groups[n]
+        name, detail, directions, is_clear = groups[n]
         heat = explanation.heat_maps(place, directions).sum(0)
-        return Part(directions, name, detail, float(values[n]), heat)
+        above, below = (float(side[directions].sum()) for side in sides)
+        return Part(directions, name, detail, float(values[n]), heat, above, below, is_clear)
 
     return ClassParts(
         number=explanation.classes[place],
@@ -110,11 +107,17 @@ def _parts(
         negative=[part(n) for n in negative],
         others_for=(float(others[others > 0].sum()), int((others > 0).sum())),
         others_against=(float(others[others < 0].sum()), int((others < 0).sum())),
-        unclear=(float(rest), len(unclear)),
+        unclear=unclear,
         residual=float(explanation.residual[place]),
-        covered=float(shown / total) if total > 0 else 0.0,
+        covered=float(named / total) if total > 0 else 0.0,
         missed=explanation.missed(place),
     )
+
+
+def _largest(values: torch.Tensor, count: int, largest: float) -> list[int]:
+    """Places of the highest positive values, without what is small beside the largest of either sign."""
+    order = values.argsort(descending=True, stable=True)[:count].tolist()
+    return [n for n in order if values[n] > 0 and values[n] >= _SMALL * largest]
 
 
 def _name(labels: Sequence[Label] | None, number: int) -> str:

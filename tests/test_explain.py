@@ -73,6 +73,35 @@ def test_heat_maps_and_concepts_add_up(explained: Path) -> None:
                 assert sum(map(sum, part["heat_map"])) == pytest.approx(part["contribution"], abs=1e-9)
 
 
+def test_each_concept_says_what_comes_from_less_than_on_average(
+    trained: Run, bench: Bench, explained: Path
+) -> None:
+    module = module_from(trained.checkpoint)
+    document = _document(explained)
+    assert document["names"].startswith(f"Names are concepts of {bench.root.name} (")
+    assert document["drawn"].startswith("Intervals take images as independent.")
+    for each in document["images"]:
+        inputs = module.backbone.preprocessing(Image.open(each["image"]))[None]
+        pooled = module.backbone.features(inputs).mean((2, 3)).double()
+        with torch.no_grad():
+            levels = module.basis.standardizer(pooled)[0] @ module.basis.rotation().double().T
+        assert each["levels"] == pytest.approx(levels.tolist(), abs=1e-4)
+        for row in each["classes"]:
+            for concept, sides in row["presence"].items():
+                assert sides["above"] + sides["below"] == pytest.approx(row["concepts"][concept])
+            for part in row["strongest_concepts"]:
+                less = [row["contributions"][n] for n in part["directions"] if each["levels"][n] < 0]
+                assert part["below"] == pytest.approx(sum(less))
+                assert part["below"] == pytest.approx(row["presence"][part["concept"]]["below"])
+
+
+def test_what_is_small_beside_the_largest_is_not_shown_by_itself(explained: Path) -> None:
+    for each in _document(explained)["images"]:
+        for row in each["classes"]:
+            shown = [abs(part["contribution"]) for part in row["strongest_concepts"]]
+            assert min(shown) >= 0.02 * max(map(abs, row["concepts"].values()))
+
+
 def test_directions_have_labels_and_intervals(trained: Run, explained: Path, tmp_path: Path) -> None:
     directions = _document(explained)["directions"]
     assert [row["direction"] for row in directions] == list(range(64))

@@ -1,6 +1,7 @@
 """`evaluate.py report`: its files, its digits, reruns, and one line for what cannot be."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def test_about_names_the_data_and_what_to_do_next(trained: Run, bench: Bench, ma
     about = content(made)["about"]
     index = BrodenIndex.read(bench.root)
     sizes = [len(index.split_rows(split)) for split in ("train", "val")]
-    assert about["facts"]["data"] == bench.root.name
+    assert about["data"] == about["facts"]["data"] == bench.root.name
     assert about["facts"]["images"] == f"{sizes[0]} train, {sizes[1]} val"
     assert about["facts"]["concepts"].startswith(f"{len(index.labels.names)}: ")
     verbs = [line.split()[2] for line in about["commands"]]
@@ -84,6 +85,7 @@ def test_images_are_the_strongest_of_validation(trained: Run, bench: Bench, made
         found = [float(peaks[names.index(name), each["number"]]) for name in each["images"]]
         expected = peaks[:, each["number"]].sort(descending=True).values[:3]
         assert found == pytest.approx(expected.tolist(), rel=1e-3)
+        assert each["fires_in"] == [peak > each["threshold"] for peak in found]
         assert each["fires_in_val"] == bool(expected[0] > each["threshold"])
 
 
@@ -104,7 +106,9 @@ def test_affected_classes_are_those_a_nudge_moves(trained: Run, made: Path) -> N
 
 
 def test_classes_before_a_linear_head_need_no_option(trained: Run, made: Path, tmp_path: Path) -> None:
-    assert run_evaluate("report", "--ckpt_path", trained.path, "--out", tmp_path, *QUICK[:4]).code == 0
+    outcome = run_evaluate("report", "--ckpt_path", trained.path, "--out", tmp_path, *QUICK[:4])
+    assert outcome.code == 0, outcome.err
+    assert re.search(r"affected classes: \d+, exact for every image", outcome.out)
     assert [each["classes"] for each in content(tmp_path)["detectors"]] == [
         each["classes"] for each in content(made)["detectors"]
     ]
@@ -119,7 +123,9 @@ def test_classes_before_another_head_are_shown_where_they_are_asked_for(
     assert outcome.code == 0, outcome.err
     assert "affected classes are left out: they differ from image to image" in outcome.out
     assert all(each["classes"] == [] for each in content(tmp_path / "page")["detectors"])
-    assert report(early, tmp_path / "page").code == 0
+    outcome = report(early, tmp_path / "page")
+    assert outcome.code == 0, outcome.err
+    assert re.search(r"affected classes: \d+, mean over 1 image \(--class_images\)", outcome.out)
     assert all(each["classes"] for each in content(tmp_path / "page")["detectors"])
 
 
@@ -157,10 +163,13 @@ def test_comparison_of_the_same_layer_is_shown(trained: Run, tmp_path: Path) -> 
     assert outcome.code == 0, outcome.err
     document = json.loads((tmp_path / "compare.json").read_text(encoding="utf-8"))
     shown = content(tmp_path / "page")["comparison"]
+    own = {each["basis"]: each["firing_rate"] for each in document["rows"] if each["thresholds"] == "own"}
+    assert shown["own_rate"] == own["learned"]
     assert shown["differences"] == [
         {
             "name": "natural",
             "meaning": "the layer's channels as they are",
+            "own_rate": own["natural"],
             **{key: document["differences"]["natural"][key] for key in ("area", "own")},
         }
     ]

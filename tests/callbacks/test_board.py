@@ -157,6 +157,9 @@ def test_card_names_the_run_and_how_to_evaluate_it(trained: Run, bench: Bench, t
         assert "| `model.image_size` | 48 |" in card
         assert "`model.lr`" not in card
     assert "| learned |" not in first
+    assert "| steps | 0 before this fit |" in first
+    assert trained.checkpoint["global_step"] > 0
+    assert f"| steps | {trained.checkpoint['global_step']} |" in last
     assert f"| learned | {trained.dissection['history'][-1]['learned']['S1']:.4g} |" in last
     commands = [line.strip() for line in last.splitlines() if line.startswith("    python evaluate.py")]
     assert len(commands) == 4

@@ -43,7 +43,8 @@ def test_scores_do_not_depend_on_how_an_image_is_given(
 
 def test_detections_are_those_of_the_thresholds(detector: ConceptDetector, images: list[Image.Image]) -> None:
     features = detector.features(images)
-    for image, each, found in zip(images, features, detector.detect(images, top=None), strict=True):
+    every = detector.detect(images, top=None, min_area=0)
+    for image, each, found in zip(images, features, every, strict=True):
         scores = [detection.score for detection in found]
         assert scores == sorted(scores, reverse=True)
         maps = torch.einsum("id,dhw->ihw", detector.detectors.directions, each)
@@ -69,7 +70,7 @@ def test_segments_are_the_strongest_firing_detectors(
     detector: ConceptDetector, images: list[Image.Image]
 ) -> None:
     (found,) = detector.segment(images[0])
-    masks = {each.direction: each.mask for each in detector.detect(images[0], top=None)[0]}
+    masks = {each.direction: each.mask for each in detector.detect(images[0], top=None, min_area=0)[0]}
     assert found.directions.shape == images[0].size[::-1]
     assert set(found.names) == set(found.directions.unique().tolist()) - {-1}
     nothing = ~torch.stack(list(masks.values())).any(0)

@@ -92,6 +92,7 @@ def test_model_card_names_the_data_and_the_command(trained: Run, exported: Path)
     assert re.search(r"\| concepts \| \d+: \d+ color, \d+ object", text)
     assert f"    python evaluate.py export --ckpt_path last.ckpt --out {exported.name}" in text
     assert str(root.parent) not in text  # where it lies is nobody's business
+    assert "This folder was made by (paths shortened to names)" in text
 
 
 def test_names_cannot_break_the_card(trained: Run, tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 
 from uibe.errors import ConfigError, DataError, MismatchError
+from uibe.functional.bilinear import upsample
 from uibe.library import ConceptDetector, Label
 from uibe.library.detecting import detections, leaders
 from uibe.library.naming import direction_number
+from uibe.library.results import TopImage
 from uibe.modules.backbone import Backbone
 from uibe.modules.basis import InterpretableBasis
 from uibe.modules.linear_detectors import LinearDetectors
@@ -68,7 +70,8 @@ def test_segments_are_the_masks_of_detect_without_overlaps(
 ) -> None:
     images = [image, image.rotate(180), image.resize((31, 47))]
     overlapping = 0
-    for found, segments in zip(labelled.detect(images, top=None), labelled.segment(images), strict=True):
+    every = labelled.detect(images, top=None, min_area=0)
+    for found, segments in zip(every, labelled.segment(images), strict=True):
         masks = {one.direction: one.mask for one in found}
         assert len(masks) > 1
         assert set(segments.names) <= set(masks)
@@ -126,11 +129,30 @@ def test_a_name_that_hardly_fits_does_not_come_first() -> None:
     assert [each.name for each in detections(*given, ["a", "b"], labels, min_score=0.9)] == ["a"]
 
 
+def test_specks_are_left_out_of_detections_and_not_of_segments(
+    plain: ConceptDetector, image: Image.Image
+) -> None:
+    basis, large = InterpretableBasis(64), image.resize((600, 400), Image.Resampling.NEAREST)
+    pixels = upsample(plain.features(large)[0], (400, 600)).flatten(1)
+    number = int(pixels.std(1).argmax())
+    basis.thresholds.data.fill_(1e3)
+    basis.thresholds.data[number] = pixels[number].sort().values[-21]  # of 240,000
+    detector = ConceptDetector(plain.backbone, basis)
+    (speck,) = detector.detect(large, min_area=0)[0]
+    share = float(speck.mask.double().mean())
+    assert 0 < share < 0.001
+    assert detector.detect(large) == [[]]
+    assert len(detector.detect(large, min_area=share)[0]) == 1
+    assert set(detector.segment(large)[0].names) == {number}
+
+
 def test_limits_must_make_sense(plain: ConceptDetector, image: Image.Image) -> None:
     with pytest.raises(ConfigError, match="top: expected at least 1, or None for all, got 0"):
         plain.detect(image, top=0)
     with pytest.raises(ConfigError, match="min_score: expected a number from 0 to 1, got 50"):
         plain.detect(image, min_score=50)
+    with pytest.raises(ConfigError, match=r"min_area: expected a number from 0 to 1, got -0\.1"):
+        plain.detect(image, min_area=-0.1)
     for share in (2.0, -0.1, float("nan")):
         with pytest.raises(ConfigError, match="min_iou: expected a number from 0 to 1, got"):
             plain.detect(image, share)
@@ -186,6 +208,17 @@ def test_top_images_of_a_concept(
         plain.top_images("c5", paths)
     with pytest.raises(DataError, match="no such folder"):
         labelled.top_images("c5", tmp_path / "gone.png")
+
+
+def test_an_image_without_the_concept_is_told_from_a_faint_example(plain: ConceptDetector) -> None:
+    mask = torch.zeros(100, 100, dtype=torch.bool)
+    top = TopImage("a.jpg", Image.new("RGB", (100, 100)), 1.0, mask, 7)
+    assert repr(top).endswith("100 x 100, direction 7, projection 1.000, does not fire: no example)")
+    for pixels, text in [(1, "<0.1%"), (9, "<0.1%"), (10, "0.1%"), (50, "0.5%"), (100, "1%"), (300, "3%")]:
+        some = mask.clone()
+        some.view(-1)[:pixels] = True
+        assert f"fires in {text} of it" in repr(top._replace(mask=some)), pixels
+    assert plain.top_images(5, [Image.new("RGB", (9, 9))])[0].direction == 5
 
 
 def test_contributions_are_summed_by_concept(labelled: ConceptDetector, image: Image.Image) -> None:

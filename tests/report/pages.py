@@ -41,6 +41,7 @@ def document(number: int, names: Sequence[str] = (), sprites: Sequence[str] = ()
         "about": {
             "backbone": named[0],
             "layer": named[-1],
+            "data": named[0],
             "quantile": 0.005,
             "train_images": 1234,
             "val_images": 567,
@@ -76,6 +77,7 @@ def document(number: int, names: Sequence[str] = (), sprites: Sequence[str] = ()
                 "fires_widely": i % 7 == 3,
                 "threshold": 1.5,
                 "fires_in_val": i % 5 != 0,
+                "fires_in": [i % 5 != 0, i % 5 > 1],
                 "images": [f"{named[i]}.jpg", "b.jpg"],
                 "sprite": sprites[i] if sprites else f"detectors/{i}.webp",
                 "classes": [{"name": f"{named[i]} class", "change": -0.5}],

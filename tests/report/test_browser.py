@@ -107,7 +107,7 @@ def test_classes_that_a_detector_affects_are_not_searched(visit: Visit) -> None:
     visit.page.get_by_label("Search").fill("class")
     assert visit.shown() == []
     expect(visit.page.get_by_role("status")).to_have_text(
-        "No detector matches: change the search or the category, or press Reset."
+        "No detector matches: change the search or the filters, or press Reset."
     )
     visit.page.get_by_label("Search").fill("part")
     expect(visit.page.get_by_role("status")).to_have_text("4 of 12 detectors")

@@ -7,7 +7,14 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from uibe.report.explanation import ClassParts, Part, explanation_table, iou_text, parts_document
+from uibe.report.explanation import (
+    ClassParts,
+    Part,
+    explanation_table,
+    iou_text,
+    names_note,
+    parts_document,
+)
 from uibe.report.explanation_figures import explanation_figure, residual_figure
 from uibe.report.explanation_residual import missed_note
 
@@ -20,8 +27,8 @@ def parts() -> ClassParts:
         name="a $50 note_[x]",
         logit=2.5,
         constant=0.5,
-        positive=[Part([3, 8], "sky $x^ (object)", "IoU 0.300 to 0.500", 3.0, heat)],
-        negative=[Part([4], "[red]car (object)", "IoU 0.200 [0.100, 0.300]", -1.5, -heat / 2)],
+        positive=[Part([3, 8], "sky $x^ (object)", "IoU 0.300 to 0.500", 3.0, heat, 2.0, 1.0)],
+        negative=[Part([4], "[red]car (object)", "IoU 0.200 [0.100, 0.300]", -1.5, -heat / 2, 0.5, -2.0)],
         others_for=(1.0, 9),
         others_against=(-0.5, 5),
         unclear=(-0.25, 6),
@@ -44,10 +51,62 @@ def test_steps_add_up_to_the_logit(parts: ClassParts) -> None:
     ]
 
 
-def test_one_other_is_no_plural(parts: ClassParts) -> None:
+def test_one_other_is_no_plural_and_none_is_no_row(parts: ClassParts) -> None:
     names = [step.name for step in parts._replace(others_for=(1.0, 1), others_against=(0.0, 0)).steps()]
     assert "1 other for it" in names
-    assert "0 others against it" in names
+    assert not any("against it" in name for name in names)
+
+
+def test_what_names_nothing_is_called_so_wherever_it_is_ranked(parts: ClassParts) -> None:
+    unclear = parts.positive[0]._replace(name="unclear", detail="", is_clear=False)
+    ranked = parts._replace(positive=[unclear, *parts.positive], unclear=(0.0, 0), logit=5.75)
+    assert sum(step.value for step in ranked.steps()) == ranked.logit
+    assert [step.name for step in ranked.steps()].count("no clear concept") == 1
+    figure = explanation_figure(Image.new("RGB", (8, 6)), [ranked], "a.png")
+    assert [axis.get_title().splitlines()[0] for axis in figure.axes if "sum of" in axis.get_title()] == [
+        "no clear concept",
+        r"sky \$x^ (object)",
+    ]
+    assert any("the 2 concepts named here" in axis.get_xlabel() for axis in figure.axes)
+    assert parts_document(ranked, ranked, [], {}, {})["strongest_concepts"][0]["concept"] == "unclear"
+
+
+def test_what_comes_from_less_than_on_average_is_hatched_and_said(parts: ClassParts) -> None:
+    figure = explanation_figure(Image.new("RGB", (8, 6)), [parts], "a.png", "names of a set")
+    (axis,) = [each for each in figure.axes if each.patches]
+    hatched = [bar for bar in axis.patches if bar.get_hatch()]
+    # 1 of 3 at the end of the first, which goes from 0.5 to 3.5; all of the second, 4.5 to 3
+    assert [(bar.get_x(), bar.get_width()) for bar in hatched] == [(3.5, -1.0), (3.0, 1.5)]  # type: ignore[attr-defined]
+    assert [tick.get_text() for tick in axis.get_yticklabels()][3] == ("[red]car (object) [1], less")
+    (title,) = [each.get_title() for each in figure.axes if "less" in each.get_title()]
+    assert title.splitlines()[:2] == ["[red]car (object)", "-1.50, less than on average"]
+    texts = [text.get_text() for each in figure.axes for text in each.texts]
+    assert any("less, hatched: from directions that respond less than on average" in text for text in texts)
+    assert figure.get_supxlabel() == "names of a set"
+
+
+def test_nothing_is_hatched_where_all_comes_from_more(parts: ClassParts) -> None:
+    more = parts._replace(positive=[parts.positive[0]._replace(above=3.5, below=-0.5)], negative=[])
+    figure = explanation_figure(Image.new("RGB", (8, 6)), [more], "a.png")
+    assert not any(bar.get_hatch() for axis in figure.axes for bar in axis.patches)
+    assert not any("less" in axis.get_title() for axis in figure.axes)
+    assert not any("hatched" in text.get_text() for axis in figure.axes for text in axis.texts)
+
+
+def test_the_table_says_both_sides(parts: ClassParts) -> None:
+    out = io.StringIO()
+    Console(file=out, width=120).print(explanation_table("a", parts))
+    (row,) = [line for line in out.getvalue().splitlines() if "car (object)" in line]
+    assert [cell.strip() for cell in row.split("│")[-4:-1]] == ["-1.5000", "+0.5000", "-2.0000"]
+    narrow = io.StringIO()
+    Console(file=narrow, width=80).print(explanation_table("a", parts))
+    assert "…" not in narrow.getvalue()
+
+
+def test_names_are_those_of_a_data_set() -> None:
+    assert names_note("set\x1b", ["a", "b"]).startswith(
+        r"Names are concepts of set\x1b (a, b), each IoU is of"
+    )
 
 
 def test_three_classes_are_no_wall_and_maps_are_not_squeezed(parts: ClassParts) -> None:
@@ -68,10 +127,10 @@ def test_bars_begin_where_the_one_before_ended(parts: ClassParts) -> None:
     (axis,) = [each for each in figure.axes if each.patches]
     assert [tick.get_text() for tick in axis.get_yticklabels()][1:4:2] == [
         r"sky \$x^ (object) [2]",
-        "[red]car (object) [1]",
+        "[red]car (object) [1], less",
     ]
     assert "2 concepts named here: 72% of all" in axis.get_xlabel()
-    bars = [(bar.get_x(), bar.get_width()) for bar in axis.patches]  # type: ignore[attr-defined]
+    bars = [(bar.get_x(), bar.get_width()) for bar in axis.patches if not bar.get_hatch()]  # type: ignore[attr-defined]
     end = 0.0
     for (left, width), step in zip(bars, parts.steps(), strict=False):
         assert left == pytest.approx(end)
@@ -139,12 +198,15 @@ def test_ious_near_the_cut_are_told_from_it() -> None:
 
 def test_document_keeps_every_digit(parts: ClassParts) -> None:
     single = parts._replace(residual=1e-7 / 3)
-    document = parts_document(single, parts, [3.0, -1.5], {"sky": 3.0})
+    sides = {"sky": {"above": 2.0, "below": 1.0}}
+    document = parts_document(single, parts, [3.0, -1.5], {"sky": 3.0}, sides)
+    assert document["presence"] == sides
+    assert [document["strongest"][1][side] for side in ("above", "below")] == [0.5, -2.0]
     assert document["residual"] == 1e-7 / 3
     assert document["strongest"][0]["heat_map"] == [[2.0, 0.0], [0.0, 1.0]]
     assert document["strongest_concepts"][0]["directions"] == [3, 8]
     assert document["contributions"] == [3.0, -1.5]
-    assert parts_document(single, None, [], {})["strongest_concepts"] == []
+    assert parts_document(single, None, [], {}, {})["strongest_concepts"] == []
 
 
 def test_a_large_residual_is_told_loudly(parts: ClassParts) -> None:

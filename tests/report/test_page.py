@@ -1,5 +1,6 @@
 """The page and its content: size, numbers, and charts."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_detectors_hold_what_is_known_of_them() -> None:
         RESULT,
         REPLICATES,
         ["sky", "road", "leg"],
-        [True, False, True],
+        [[True, False], [False, False], [True, True]],
         [["a"], ["b"], ["c"]],
         "xyz",
         classes,
@@ -76,6 +77,7 @@ def test_detectors_hold_what_is_known_of_them() -> None:
     assert [each["classes"][0]["name"] for each in found] == ["class 1", "class 1", "class 0"]
     assert found[0]["classes"][0]["change"] == pytest.approx(-0.2)
     assert [each["fires_in_val"] for each in found] == [True, False, True]
+    assert found[0]["fires_in"] == [True, False]
 
 
 def test_random_rotations_are_one_line_of_the_comparison() -> None:
@@ -96,6 +98,47 @@ def test_page_without_comparison_and_classes_has_no_such_parts() -> None:
     assert "Affects" not in page
 
 
+def test_own_thresholds_of_a_comparison_are_not_at_the_same_rate() -> None:
+    compared = compare_document()
+    own = {"learned": 0.064, "natural": 0.12, "random 0": 0.1, "random 1": 0.3}
+    compared["rows"] += [{"basis": b, "thresholds": "own", "firing_rate": rate} for b, rate in own.items()]
+    compared["differences"]["random (mean of 2)"] = compared["differences"]["natural"]
+    section = comparison_section(compared)
+    assert section["own_rate"] == pytest.approx(0.064)
+    assert [each["own_rate"] for each in section["differences"]] == pytest.approx([0.12, 0.2])
+    content = document(3)
+    said = "Own thresholds are not at the same rate, and scores grow with it"
+    assert f"{said}." in render_page(content)  # rates unknown
+    content["comparison"] = section
+    page = render_page(content)
+    assert f"{said}: those of <b>learned</b> fire on 6.4% of the pixels." in page
+    assert 'data-head="Own thresholds fire on">20%</td>' in page
+
+
+def test_heading_names_data_and_layer() -> None:
+    content = document(3)
+    content["about"].update(data="<set>", layer="blocks.6", backbone="net")
+    page = render_page(content)
+    assert "<b>&lt;set&gt;</b>, layer <b>blocks.6</b></p>" in page[: page.index("<nav")]
+    assert "<title>blocks.6 of net on &lt;set&gt;: 3 detectors</title>" in page
+
+
+def test_bad_names_are_unclear_and_grey_pictures_are_said_to_be() -> None:
+    content = document(4)
+    fires = [[True, True], [True, False], [False, False], [True, True]]
+    for each, fired in zip(content["detectors"], fires, strict=True):
+        each.update(fires_in=fired, fires_in_val=any(fired), interpretable=each["number"] != 3)
+    cards = render_page(content).split("<article")[1:]
+    said = [re.sub("<[^>]*>", "", card.split("</h3>")[0].split("<h3")[1]).split(">")[1] for card in cards]
+    assert said == ["label 0 #0", "label 1 #1", "label 2 #2", "unclear (nearest: label 3) #3"]
+    assert [card.count("does not fire here") for card in cards] == [0, 3, 4, 0]  # alt, caption, files
+    assert "Grey: picture 2; the detector does not fire here." in cards[1]
+    assert "Fires in no validation image." in cards[2]
+    assert (
+        'alt="Images with the strongest response of detector 1, label 1: label 1.jpg, b.jpg (does' in cards[1]
+    )
+
+
 def test_logarithmic_axis_has_equal_steps_for_equal_ratios() -> None:
     chart = line_chart("a", "x", "y", [("one", [0.01, 0.1, 1.0], [0, 0, 4])], logarithmic=True)
     xs = [float(point.split(",")[0]) for point in chart.series[0].points.split()]
@@ -113,7 +156,7 @@ def test_scores_with_a_bias_stand_beside_the_corrected_ones() -> None:
     content = document(3)
     content["scores"][0]["scores"]["S2"] = {"value": 4.66, "low": 4.1, "high": 4.52, "corrected": 4.314}
     page = render_page(content)
-    assert "corrected 4.31 [4.10, 4.52]" in page
+    assert "corrected 4.31 [4.10, 4.52]" in re.sub("<[^>]*>", "", page)
     assert '<strong>12.50</strong> <span class="interval">[11.50, 13.50]' in page
 
 

@@ -45,7 +45,7 @@ def content(number: int, iou: float, rates: Sequence[float] = ()) -> dict[str, A
     made["comparison"] = None
     files = [[f"{i}.jpg"] for i in range(number)]
     paths = [f"detectors/{i}.webp" for i in range(number)]
-    made["detectors"] = detectors_document(found, replicates, ["sky"], [True] * number, files, paths)
+    made["detectors"] = detectors_document(found, replicates, ["sky"], [[True]] * number, files, paths)
     made["categories"] = [{"name": "object", "detectors": number, "scores": made["scores"][0]["scores"]}]
     return made
 
@@ -87,6 +87,8 @@ def test_a_detector_that_fires_far_more_than_the_others_is_marked(
     ]
     assert page.count("wide-firing") - page.count(".wide-firing") == (1 if expected else 0)
     assert expected is None or page.count(expected) == 1
+    rule = "marks a detector that fires on more than 5 times the share"
+    assert (rule in page) is (expected is not None)
     assert page.count(f"<dd>{share_text(rates[0])} of pixels</dd>") == rates.count(rates[0])
 
 
@@ -146,6 +148,10 @@ def test_curves_of_bases_that_do_not_fire_as_often_share_no_picture() -> None:
     made["scores"] = scores_document(results, replicates, 0.005)
     made["pairs"], made["comparison"] = pairs_document(results, replicates), None
     page = render_page(made)
+    assert (
+        "<figcaption>Detectors that reach an IoU: learned at 0.5%, beside natural at 0.5%</figcaption>"
+        in page
+    )
     shown = [label.split(": ")[-1] for label in re.findall('<svg viewBox.*?aria-label="([^"]*)"', page)]
     assert (
         shown[0::2]

@@ -96,7 +96,10 @@ def _made(made: Sequence[str]) -> list[str]:
     if not made:
         return []
     # indented: no name of a file ends the block
-    return ["This folder was made by", "\n".join(f"    {' '.join(line.split())}" for line in made)]
+    return [
+        "This folder was made by (paths shortened to names)",
+        "\n".join(f"    {' '.join(line.split())}" for line in made),
+    ]
 
 
 def _scores(labels: Sequence[Label] | None, grouping: Grouping | None) -> list[str]:

@@ -10,10 +10,15 @@ from uibe.functional.regions import firing
 from uibe.library.labels import Label
 from uibe.library.results import Detection, boxes
 
-__all__ = ["check_limits", "counting", "detections", "leaders"]
+__all__ = ["MIN_AREA", "check_limits", "counting", "detections", "leaders"]
+
+MIN_AREA = 0.001
+"""Share of an image below which a mask is a speck: in a photograph of 224 x 224 pixels, 50 of them."""
 
 
-def check_limits(min_iou: float, top: int | None = None, min_score: float = 0.5) -> None:
+def check_limits(
+    min_iou: float, top: int | None = None, min_score: float = 0.5, min_area: float = MIN_AREA
+) -> None:
     """Refuse what would leave nothing, or means nothing.
 
     Raises:
@@ -21,7 +26,7 @@ def check_limits(min_iou: float, top: int | None = None, min_score: float = 0.5)
     """
     if top is not None and top < 1:
         raise ConfigError(f"top: expected at least 1, or None for all, got {top}")
-    for name, share in (("min_iou", min_iou), ("min_score", min_score)):
+    for name, share in (("min_iou", min_iou), ("min_score", min_score), ("min_area", min_area)):
         if not 0 <= share <= 1:
             raise ConfigError(f"{name}: expected a number from 0 to 1, got {share}")
 
@@ -65,6 +70,7 @@ def detections(
     labels: Sequence[Label] | None,
     top: int | None = None,
     min_score: float = 0.5,
+    min_area: float = MIN_AREA,
 ) -> list[Detection]:
     """Detectors that fire in an image, those of the highest score x IoU first; without labels, of the score.
 
@@ -79,6 +85,7 @@ def detections(
         labels: of the I detectors, if known.
         top: how many at most; None for all.
         min_score: lower ones are left out.
+        min_area: smaller masks are left out, as a share of the image.
 
     Example:
         >>> import torch
@@ -95,7 +102,8 @@ def detections(
             break
         if peaks[number] > 0 and scores[number] >= min_score:
             mask = firing(logits[number], image.size[::-1])
-            if mask.any():  # a peak between the image's pixels may be missed
+            covered = float(mask.double().mean())
+            if covered > 0 and covered >= min_area:  # a peak between the image's pixels may be missed
                 label = None if labels is None else labels[number]
                 found.append(Detection(number, label, scores[number], mask.cpu(), boxes(mask), names[number]))
     return found

@@ -14,7 +14,7 @@ from uibe.functional.detectors import Detectors
 from uibe.functional.groups import Grouping
 from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.library.describing import concept_table, labelled
-from uibe.library.detecting import check_limits, counting, detections, leaders
+from uibe.library.detecting import MIN_AREA, check_limits, counting, detections, leaders
 from uibe.library.explaining import Classes, coordinates_of, explain_features
 from uibe.library.explanation import Explanation
 from uibe.library.folder import write_folder
@@ -165,19 +165,21 @@ class ConceptDetector:
         *,
         top: int | None = 10,
         min_score: float = 0.5,
+        min_area: float = MIN_AREA,
         per_concept: bool = True,
     ) -> list[list[Detection]]:
         """Which concepts are where: detectors that fire in each image, the highest score x IoU first.
 
-        Several detectors may have one label. The one of the highest IoU speaks for all of them: see
-        `uibe.library.detecting.leaders`. Without labels, each speaks for itself. Masks may overlap; `segment`
-        gives each of their pixels to one of them.
+        The detector of the highest IoU speaks for its label (`uibe.library.detecting.leaders`). Masks may
+        overlap; `segment` gives each pixel to one. A score of 1.000 is the detector's own confidence at its
+        threshold, not a probability that the name is right: of that the IoU beside it speaks.
 
         Args:
             images: of any kind.
             min_iou: detectors of a lower IoU for their label are left out; without labels, none is.
             top: results for an image at most; None for all.
             min_score: lower ones are left out; a detector fires above 0.5.
+            min_area: masks of a smaller share of the image, 0 to 1, are specks and left out.
             per_concept: False for every detector by itself, as the thresholds say.
 
         Raises:
@@ -191,15 +193,15 @@ class ConceptDetector:
             >>> [found.name for found in detector.detect(Image.linear_gradient("L"))[0]]
             ['road (object)']
         """
-        check_limits(min_iou, top, min_score)
+        check_limits(min_iou, top, min_score, min_area)
         found, kept, names = pictures(images), self._kept(min_iou, per_concept), self._names()
         return [
-            detections(image, logits, kept, names, self.labels, top, min_score)
+            detections(image, logits, kept, names, self.labels, top, min_score, min_area)
             for image, logits in zip(found, self._logits(found), strict=True)
         ]
 
     def segment(self, images: Images, min_iou: float = INTERPRETABLE_IOU) -> list[Segmentation]:
-        """One concept for each pixel of each image: the masks of `detect(images, top=None)` without overlaps.
+        """One concept for each pixel: the masks of `detect(images, top=None, min_area=0)` without overlaps.
 
         A pixel that several of those masks cover goes to the one whose detector lies farthest above its
         threshold. So a region is a part of its concept's mask, and a pixel is left out (-1) where no mask is.
@@ -214,10 +216,8 @@ class ConceptDetector:
         """
         check_limits(min_iou)
         found, kept, names = pictures(images), self._kept(min_iou), self._names()
-        return [
-            segmentation(logits, image.size[::-1], kept, names)
-            for image, logits in zip(found, self._logits(found), strict=True)
-        ]
+        both = zip(found, self._logits(found), strict=True)
+        return [segmentation(logits, image.size[::-1], kept, names) for image, logits in both]
 
     def explain(self, images: Images, classes: Classes | None = None, top: int = 3) -> list[Explanation]:
         """What each direction adds to the logits of each image.
@@ -255,7 +255,7 @@ class ConceptDetector:
         place = self._number(direction)
         source = named_images(self.root if images is None else images)
         one = Detectors(*(tensor[place] for tensor in self.detectors))
-        return top_images(source, partial(features_of, self.backbone), *one, count)
+        return top_images(source, partial(features_of, self.backbone), *one, count, place)
 
     def save(self, folder: str | Path) -> Path:
         """Write a folder for `uibe.load` and for others: tensors, labels, options and a model card.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from uibe.functional.explanation import Coordinates, contribution_maps
+from uibe.functional.presence import levels, split_by_level
 from uibe.library.columns import columns
 from uibe.library.naming import UNCLEAR
 from uibe.report.explanation_residual import missed_note
@@ -19,37 +20,49 @@ class ConceptSum(NamedTuple):
 
     Attributes:
         name: of the concept, or `direction 5`; `unclear` of all directions whose label hardly overlaps.
-        contribution: their sum.
+        contribution: their sum, `above + below`.
         directions: their numbers.
+        above: the part from directions that respond as on average or more: there is more of the concept.
+        below: the part from directions that respond less than on average: there is less of the concept.
     """
 
     name: str
     contribution: float
     directions: tuple[int, ...]
+    above: float
+    below: float
 
     def __repr__(self) -> str:
         """In a line."""
         number = len(self.directions)
-        return f"ConceptSum({self.name} {self.contribution:+.2f}, {number} direction{'s' * (number != 1)})"
+        count = f"{number} direction{'s' * (number != 1)}"
+        parts = f"{self.above:+.2f} above average, {self.below:+.2f} below"
+        return f"ConceptSum({self.name} {self.contribution:+.2f}: {parts}, {count})"
 
 
-def sums_by_concept(contributions: Tensor, concepts: Sequence[str]) -> list[ConceptSum]:
+def sums_by_concept(contributions: Tensor, concepts: Sequence[str], level: Tensor) -> list[ConceptSum]:
     """Sums over the directions of each concept, the largest first; together they are the sum of all.
 
     Args:
         contributions: `(I,)`.
         concepts: I names.
+        level: `(I,)`, whose signs say which directions respond less than on average.
 
     Example:
         >>> import torch
-        >>> found = sums_by_concept(torch.tensor([1.0, -2.0, 3.0]), ["sky", "car", "sky"])
-        >>> [(each.name, each.contribution) for each in found]
-        [('sky', 4.0), ('car', -2.0)]
+        >>> level = torch.tensor([1.0, 1.0, -1.0])
+        >>> found = sums_by_concept(torch.tensor([1.0, -2.0, 3.0]), ["sky", "car", "sky"], level)
+        >>> [(each.name, each.contribution, each.above, each.below) for each in found]
+        [('sky', 4.0, 1.0, 3.0), ('car', -2.0, -2.0, 0.0)]
     """
     places: dict[str, list[int]] = {}
     for place, name in enumerate(concepts):
         places.setdefault(name, []).append(place)
-    found = [ConceptSum(name, float(contributions[own].sum()), tuple(own)) for name, own in places.items()]
+    split = split_by_level(contributions, level)
+    found = []
+    for name, own in places.items():
+        total, above, below = (float(each[own].sum()) for each in (contributions, *split))
+        found.append(ConceptSum(name, total, tuple(own), above, below))
     return sorted(found, key=lambda each: -each.contribution)
 
 
@@ -74,18 +87,18 @@ class Explanation:
         >>> import torch
         >>> basis = Coordinates(torch.eye(2), torch.eye(2), torch.zeros(2))
         >>> parts = torch.tensor([[3.0, -1.0]]), torch.tensor([0.0])
-        >>> planes = torch.zeros(2, 1, 1), torch.zeros(1, 2, 1, 1)
+        >>> planes = torch.tensor([3.0, -1.0]).view(2, 1, 1), torch.ones(1, 2, 1, 1)
         >>> one = torch.tensor([1.0])
         >>> found = Explanation([7], ["street"], one + 2, one, *parts, *planes, basis, ("road", "sky"))
         >>> found
         Explanation(street 3.00; 2 directions of 2 concepts)
         >>> found.top(1)
-        [ConceptSum(road +3.00, 1 direction)]
+        [ConceptSum(road +3.00: +3.00 above average, +0.00 below, 1 direction)]
         >>> print(found.summary())
         street: 3.00 = constant 1.00 + directions 2.00 + residual 0.00
-        concept  contribution  directions
-        road     +3.00         1
-        sky      -1.00         1
+        concept  contribution  above average  below average  directions
+        road     +3.00         +3.00          +0.00          1
+        sky      -1.00         +0.00          -1.00          1
     """
 
     classes: list[int]
@@ -108,9 +121,14 @@ class Explanation:
         number = f"{len(self.concepts)} directions of {len(set(self.concepts))} concepts"
         return f"Explanation({logits}; {number})"
 
+    @property
+    def levels(self) -> Tensor:
+        """`(I,)`, how far each direction responds above its average, or below it, over the whole image."""
+        return levels(self.features[None], self.basis)[0]
+
     def by_concept(self, place: int = 0) -> list[ConceptSum]:
         """Contributions to the class at `place`, summed by concept, the largest first."""
-        return sums_by_concept(self.contributions[place], self.concepts)
+        return sums_by_concept(self.contributions[place], self.concepts, self.levels)
 
     def top(self, count: int = 5, place: int = 0, negative: bool = False) -> list[ConceptSum]:
         """The concepts that speak most for the class at `place`, or against it; `unclear` is not among them.
@@ -128,6 +146,8 @@ class Explanation:
     def summary(self, place: int = 0, count: int = 5) -> str:
         """The logit of the class at `place` as a sum, and the strongest concepts for and against it.
 
+        `above average` and `below average` are the parts of a contribution from directions that respond more
+        in this image than on average, and less: a concept may speak for a class by being missing.
         Where the residual is above a tenth of the logit, a line says so.
         """
         total, names = float(self.contributions[place].sum()), self.names[place]
@@ -137,9 +157,17 @@ class Explanation:
         )
         shown = [*self.top(count, place), *reversed(self.top(count, place, negative=True))]
         shown += [each for each in self.by_concept(place) if each.name == UNCLEAR]
-        rows = [[each.name, f"{each.contribution:+.2f}", str(len(each.directions))] for each in shown]
+        rows = [
+            [
+                each.name,
+                *(f"{value:+.2f}" for value in (each.contribution, each.above, each.below)),
+                str(len(each.directions)),
+            ]
+            for each in shown
+        ]
         note = [self.missed(place)] if self.missed(place) else []
-        return "\n".join([head, *note, *columns(["concept", "contribution", "directions"], rows)])
+        heads = ["concept", "contribution", "above average", "below average", "directions"]
+        return "\n".join([head, *note, *columns(heads, rows)])
 
     def missed(self, place: int = 0) -> str:
         """How much the split misses of the logit at `place` and why, if that is above a tenth; else empty."""

@@ -75,7 +75,7 @@ class Segmentation(NamedTuple):
 
     def __repr__(self) -> str:
         """In a line, the largest parts."""
-        parts = [f"{name} {share:.0%}" for name, share in list(self.shares().items())[:_SHOWN]]
+        parts = [f"{name} {_percent(share)}" for name, share in list(self.shares().items())[:_SHOWN]]
         more = [f"{len(self.shares()) - _SHOWN} more"] if len(self.shares()) > _SHOWN else []
         nothing = f"nothing {_share(self.directions < 0)}"
         return f"Segmentation({_size(self.directions)}: {', '.join([*parts, *more, nothing])})"
@@ -89,21 +89,31 @@ class TopImage(NamedTuple):
         image: RGB.
         projection: highest in the image; the detector fires where it exceeds its threshold.
         mask: `(H, W)` bool, where it fires.
+        direction: the detector's number.
     """
 
     name: str
     image: Image.Image
     projection: float
     mask: Tensor
+    direction: int
 
     def __repr__(self) -> str:
-        """In a line."""
-        fires = f"fires in {_share(self.mask)} of it"
-        return f"TopImage({self.name}, {_size(self.mask)}, projection {self.projection:.3f}, {fires})"
+        """In a line; where the detector does not fire, the image is no example of its concept."""
+        fires = f"fires in {_share(self.mask)} of it" if self.mask.any() else "does not fire: no example"
+        size = f"{_size(self.mask)}, direction {self.direction}"
+        return f"TopImage({self.name}, {size}, projection {self.projection:.3f}, {fires})"
 
 
 def _share(mask: Tensor) -> str:
-    return f"{float(mask.double().mean()):.0%}"
+    return _percent(float(mask.double().mean()))
+
+
+def _percent(share: float) -> str:
+    """What is small is told from nothing."""
+    if 0 < share < 0.001:
+        return "<0.1%"
+    return f"{share:.1%}" if 0 < share < 0.01 else f"{share:.0%}"
 
 
 def _size(plane: Tensor) -> str:

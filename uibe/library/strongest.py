@@ -19,6 +19,7 @@ def top_images(
     direction: Tensor,
     threshold: Tensor,
     count: int,
+    number: int,
     batch: int = 32,
 ) -> list[TopImage]:
     """The images with the highest projection on a direction, highest first; read batch by batch.
@@ -31,6 +32,7 @@ def top_images(
         direction: `(D,)`.
         threshold: shape `()`, above which its detector fires.
         count: fewer if there are fewer.
+        number: of the direction, to tell it.
         batch: images to hold at once.
 
     Example:
@@ -39,8 +41,8 @@ def top_images(
         >>> source = named_images([Image.new("L", (4, 2), value) for value in (50, 200)])
         >>> def brightness(images, names):
         ...     return torch.tensor([float(image.getpixel((0, 0))[0]) for image in images]).view(-1, 1, 1, 1)
-        >>> top_images(source, brightness, torch.ones(1), torch.tensor(100.0), count=1)
-        [TopImage(1, 4 x 2, projection 200.000, fires in 100% of it)]
+        >>> top_images(source, brightness, torch.ones(1), torch.tensor(100.0), 1, number=5)
+        [TopImage(1, 4 x 2, direction 5, projection 200.000, fires in 100% of it)]
     """
     batches = (
         features([source.read(n) for n in part], [source.names[n] for n in part])
@@ -48,11 +50,11 @@ def top_images(
     )
     found = strongest_images(batches, direction[None], count)
     return [
-        _top_image(source.names[position], source.read(position), maps, threshold)
+        _top_image(source.names[position], source.read(position), maps, threshold, number)
         for position, maps in zip(found.positions[0].tolist(), found.maps[0], strict=True)
     ]
 
 
-def _top_image(name: str, image: Image.Image, maps: Tensor, threshold: Tensor) -> TopImage:
+def _top_image(name: str, image: Image.Image, maps: Tensor, threshold: Tensor, number: int) -> TopImage:
     mask = upsample(maps[None], image.size[::-1])[0] > threshold
-    return TopImage(name, image, float(maps.max()), mask.cpu())
+    return TopImage(name, image, float(maps.max()), mask.cpu(), number)

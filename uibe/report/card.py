@@ -9,22 +9,33 @@ from uibe.report.markdown import cell, code, table
 __all__ = ["changed_options", "commands", "run_card"]
 
 
-def commands(checkpoint: str, folder: str) -> list[str]:
+def commands(checkpoint: str, folder: str, explain: str | None = "") -> list[str]:
     """What to do with a checkpoint, as lines for a shell; `PHOTO` stands for a file of the user's.
 
     Args:
         checkpoint: its path.
         folder: where the results go, each in a folder of its own.
+        explain: a comment on `explain`; None leaves that command out.
 
     Example:
         >>> commands("a b.ckpt", "out")[0]
         "python evaluate.py score --ckpt_path 'a b.ckpt' --out out/score"
+        >>> commands("a.ckpt", "out", "inexact here")[2]
+        'python evaluate.py explain --ckpt_path a.ckpt --image PHOTO --out out/explain  # inexact here'
+        >>> len(commands("a.ckpt", "out", None))
+        3
     """
     path = shlex.quote(checkpoint)
-    return [
-        f"python evaluate.py {what} --ckpt_path {path}{given} --out {shlex.quote(f'{folder}/{what}')}"
-        for what, given in {"score": "", "report": "", "explain": " --image PHOTO", "export": ""}.items()
-    ]
+    given = {"score": "", "report": "", "explain": " --image PHOTO", "export": ""}
+    lines = {
+        what: f"python evaluate.py {what} --ckpt_path {path}{more} --out {shlex.quote(f'{folder}/{what}')}"
+        for what, more in given.items()
+    }
+    if explain is None:
+        del lines["explain"]
+    elif explain:
+        lines["explain"] += f"  # {explain}"
+    return list(lines.values())
 
 
 def changed_options(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def detectors_document(
     result: Dissection,
     replicates: Tensor,
     concepts: Sequence[str],
-    fires: Sequence[bool],
+    fires: Sequence[Sequence[bool]],
     images: Sequence[Sequence[str]],
     sprites: Sequence[str],
     classes: Sequence[Sequence[Mapping[str, Any]]] = (),
@@ -129,8 +129,9 @@ def detectors_document(
         result: labelled and scored detectors, I of them.
         replicates: their `(1 + B, I)` IoU.
         concepts: names of the C concepts.
-        fires: whether a detector fires in any validation image.
-        images: names of each detector's strongest images.
+        fires: whether a detector fires in each of its strongest images, of which those that it fires in come
+            first; in none of them, it fires nowhere.
+        images: their names.
         sprites: path of each detector's picture, relative to the page.
         classes: for each detector the classes that it affects most, see `affected_classes`; none if
             that is unknown.
@@ -149,8 +150,9 @@ def detectors_document(
             "firing_rate": row["firing_rate"],
             "fires_widely": is_wide(row["firing_rate"], mean_rate, row["iou_val"]),
             "threshold": row["threshold"],
-            "fires_in_val": fires[i],
+            "fires_in_val": any(fires[i]),
             "images": list(images[i]),
+            "fires_in": list(fires[i]),
             "sprite": sprites[i],
             "classes": [dict(each) for each in classes[i]] if classes else [],
         }
@@ -191,17 +193,21 @@ def comparison_section(document: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: if what it says of groups of images is something else.
     """
     bases: dict[str, list[Mapping[str, Any]]] = {}
+    own = _own_rates(document["rows"])
     for row in document["rows"]:
         if row["thresholds"] == "quantile":
             bases.setdefault(_family(row["basis"]), []).append(row)
     return {
         "reference": document["reference"],
+        "own_rate": own.get(_family(document["reference"])),
+        "rates_known": bool(own),
         "replicates": document["options"]["replicates"],
         "drawn": drawn_note(read_grouping(document["options"].get("groups")), str),
         "differences": [
             {
                 "name": name,
                 "meaning": basis_meaning(name),
+                "own_rate": own.get(_family(name)),
                 **{key: readings[key] for key in _HEADLINE if key in readings},
             }
             for name, readings in document["differences"].items()
@@ -213,6 +219,15 @@ def comparison_section(document: Mapping[str, Any]) -> dict[str, Any]:
 def _family(name: str) -> str:
     """Random rotations count as one."""
     return "random" if name.startswith("random ") else str(name)
+
+
+def _own_rates(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean firing rate of each basis at its own thresholds, where there are such."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        if row["thresholds"] == "own":
+            found.setdefault(_family(row["basis"]), []).append(float(row["firing_rate"]))
+    return {name: sum(rates) / len(rates) for name, rates in found.items()}
 
 
 def _averaged(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
+from uibe.errors import printable
 from uibe.functional.scores import INTERPRETABLE_IOU
 
 __all__ = [
@@ -17,8 +18,11 @@ __all__ = [
     "concepts_line",
     "explanation_table",
     "iou_text",
+    "names_note",
     "parts_document",
 ]
+
+_UNCLEAR = "no clear concept"
 
 
 class Part(NamedTuple):
@@ -28,8 +32,11 @@ class Part(NamedTuple):
         directions: their numbers, whose contributions are summed.
         name: label and category, with the number in front where it is a single direction.
         detail: IoU, empty where there are no labels.
-        value: contribution to the logit.
+        value: contribution to the logit, `above + below`.
         heat: `(H, W)` per-pixel terms, which add up to `value`.
+        above: the part of `value` from directions that respond as on average or more.
+        below: the part from directions that respond less than on average.
+        is_clear: False for the directions that name no concept, which are summed.
     """
 
     directions: Sequence[int]
@@ -37,6 +44,19 @@ class Part(NamedTuple):
     detail: str
     value: float
     heat: Tensor
+    above: float
+    below: float
+    is_clear: bool = True
+
+    @property
+    def title(self) -> str:
+        """What it is called where it is shown."""
+        return self.name if self.is_clear else _UNCLEAR
+
+    @property
+    def is_less(self) -> bool:
+        """Whether most of it comes from less than on average."""
+        return abs(self.below) > abs(self.above)
 
 
 class Step(NamedTuple):
@@ -67,9 +87,11 @@ class ClassParts(NamedTuple):
         negative: those with the lowest.
         others_for: sum and number of all others with a positive contribution.
         others_against: likewise, negative.
-        unclear: sum and number of the directions that name no concept; (0, 0) where it is split by direction.
+        unclear: sum and number of the directions that name no concept, where they are not among those shown,
+            or among the others; else (0, 0).
         residual: what the directions do not explain.
-        covered: absolute contributions of those shown, as a share of all absolute contributions, in [0, 1].
+        covered: absolute contributions of those shown, without *no clear concept*, as a share of all absolute
+            contributions, in [0, 1].
         missed: a sentence on a residual that is large; else empty.
     """
 
@@ -94,7 +116,9 @@ class ClassParts(NamedTuple):
     @property
     def sums_directions(self) -> bool:
         """Whether it is split by concept."""
-        return self.unclear[1] > 0 or any(len(part.directions) > 1 for part in self.shown)
+        return self.unclear[1] > 0 or any(
+            len(part.directions) > 1 or not part.is_clear for part in self.shown
+        )
 
     def steps(self) -> list[Step]:
         """All parts, in the order in which they are shown; they add up to the logit."""
@@ -102,11 +126,11 @@ class ClassParts(NamedTuple):
         value, count = self.unclear
         return [
             Step("constant", self.constant),
-            *(Step(part.name, part.value, part, len(part.directions)) for part in self.positive),
-            Step(f"{_others(num_plus)} for it", plus),
-            *(Step(part.name, part.value, part, len(part.directions)) for part in self.negative),
-            Step(f"{_others(num_minus)} against it", minus),
-            *([Step("no clear concept", value, None, count)] if count else []),
+            *(Step(part.title, part.value, part, len(part.directions)) for part in self.positive),
+            *([Step(f"{_others(num_plus)} for it", plus)] if num_plus else []),
+            *(Step(part.title, part.value, part, len(part.directions)) for part in self.negative),
+            *([Step(f"{_others(num_minus)} against it", minus)] if num_minus else []),
+            *([Step(_UNCLEAR, value, None, count)] if count else []),
             Step("residual", self.residual),
         ]
 
@@ -124,8 +148,28 @@ def iou_text(iou: float) -> str:
     return f"{iou:.{digits}f}"
 
 
+def names_note(data: str, categories: Sequence[str]) -> str:
+    """Where names and IoU come from, and how far they hold; a sentence.
+
+    Args:
+        data: name of the labelled data set.
+        categories: of its concepts.
+
+    Example:
+        >>> names_note("broden-mini", ["object", "part"])  # doctest: +ELLIPSIS
+        'Names are concepts of broden-mini (object, part), each IoU is of its validation images: on other ...
+    """
+    return (
+        f"Names are concepts of {printable(data)} ({', '.join(map(printable, categories))}), each IoU is of "
+        "its validation images: on other kinds of photographs names may mean little."
+    )
+
+
 def explanation_table(title: str, parts: ClassParts) -> Table:
     """A table for the terminal: every part, and the logit that they add up to.
+
+    `above average` and `below average` are the parts of a row from directions that respond more in this
+    picture than on average, and less.
 
     Example:
         >>> parts = ClassParts(0, "cat", 3.0, 1.0, [], [], (3.0, 5), (-1.0, 4), (0.0, 0), 0.0, 0.0)
@@ -135,16 +179,18 @@ def explanation_table(title: str, parts: ClassParts) -> Table:
     table = Table(title=escape(title), title_justify="left")
     if parts.missed:
         table.caption, table.caption_justify = Text(parts.missed, style="bold red"), "left"
-    table.add_column("part")
+    table.add_column("part", overflow="fold")
     table.add_column("directions", justify="right")
     table.add_column("mean IoU [95%]" if parts.sums_directions else "IoU [95%]")
-    table.add_column("adds to the logit", justify="right")
+    for head in ("adds to\nthe logit", "above\naverage", "below\naverage"):
+        table.add_column(head, justify="right", no_wrap=True)
     steps = parts.steps()
     for place, (name, value, part, summed) in enumerate(steps, 1):
         detail = part.detail.removeprefix("mean ").removeprefix("IoU ") if part else ""
-        cells = escape(name), str(summed or ""), escape(detail), _signed(value)
+        sides = (_signed(part.above), _signed(part.below)) if part else ("", "")
+        cells = escape(name), str(summed or ""), escape(detail), _signed(value), *sides
         table.add_row(*cells, end_section=place == len(steps))
-    table.add_row("logit", "", "", f"{parts.logit:+.4f}", style="bold")
+    table.add_row("logit", "", "", f"{parts.logit:+.4f}", "", "", style="bold")
     return table
 
 
@@ -170,6 +216,7 @@ def parts_document(
     by_concept: ClassParts | None,
     contributions: Sequence[float],
     concepts: Mapping[str, float],
+    presence: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
     """All numbers of an explained class, unrounded, by direction and by concept.
 
@@ -178,6 +225,7 @@ def parts_document(
         by_concept: likewise the strongest concepts; None where there are no labels.
         contributions: of all directions.
         concepts: contributions summed over the directions of each label.
+        presence: what each of these comes from, `above` its average and `below` it.
     """
     return {
         "class": directions.number,
@@ -191,13 +239,19 @@ def parts_document(
             for part in (by_concept.shown if by_concept else ())
         ],
         "concepts": dict(concepts),
+        "presence": {name: dict(sides) for name, sides in presence.items()},
         "contributions": list(contributions),
     }
 
 
 def _numbers(part: Part) -> dict[str, Any]:
     """Contribution and heat map of a part, unrounded."""
-    return {"contribution": part.value, "heat_map": part.heat.tolist()}
+    return {
+        "contribution": part.value,
+        "above": part.above,
+        "below": part.below,
+        "heat_map": part.heat.tolist(),
+    }
 
 
 def _others(number: int) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill, shorten
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -38,6 +39,8 @@ _HEIGHT, _NOTE = 2.75, 0.4
 """Of a class in inches, and what a note on its residual takes."""
 _FADING = 0.6
 """Power from a value to its colour's strength: below 1, so that weak maps can be told from none."""
+_LESS = "less, hatched: from directions that respond less than on average"
+_HATCH: dict[str, Any] = {"facecolor": "none", "edgecolor": "white", "hatch": "////", "linewidth": 0.0}
 _ROBUST = 0.98
 """Share of the maps' places within the colour scale: a few peaks would make all else faint."""
 
@@ -53,7 +56,7 @@ def page_name(name: str, number: int) -> str:
 
 
 def save_explanation(
-    image: Image.Image, classes: Sequence[ClassParts], title: str, folder: Path, name: str
+    image: Image.Image, classes: Sequence[ClassParts], title: str, folder: Path, name: str, note: str = ""
 ) -> list[str]:
     """Write figures of three classes each, as PNG and SVG; the names of the PNG files.
 
@@ -63,19 +66,22 @@ def save_explanation(
         title: of each figure.
         folder: there already.
         name: see `page_name`.
+        note: below each figure.
 
     Raises:
         DataError: if they cannot be written.
     """
     found = []
     for number, at in enumerate(range(0, len(classes), CLASSES), 1):
-        figure = explanation_figure(image, classes[at : at + CLASSES], title)
+        figure = explanation_figure(image, classes[at : at + CLASSES], title, note)
         save_figure(figure, folder, page_name(name, number))
         found.append(f"{page_name(name, number)}.png")
     return found
 
 
-def explanation_figure(image: Image.Image, classes: Sequence[ClassParts], title: str) -> Figure:
+def explanation_figure(
+    image: Image.Image, classes: Sequence[ClassParts], title: str, note: str = ""
+) -> Figure:
     """The image, and for each class the strongest concepts over it and a bar chart that adds up to the logit.
 
     All overlays have one scale, that of the colour bar, so that their strengths can be compared.
@@ -84,10 +90,11 @@ def explanation_figure(image: Image.Image, classes: Sequence[ClassParts], title:
         image: RGB.
         classes: at least one.
         title: of the figure.
+        note: below it.
 
     Example:
         >>> import torch
-        >>> part = Part([3], "sky (object)", "IoU 0.500", 2.0, torch.ones(2, 2) / 2)
+        >>> part = Part([3], "sky (object)", "IoU 0.500", 2.0, torch.ones(2, 2) / 2, 2.0, 0.0)
         >>> parts = ClassParts(0, "beach", 3.0, 1.0, [part], [], (0.0, 2), (0.0, 3), (0.0, 0), 0.0, 1.0)
         >>> figure = explanation_figure(Image.new("RGB", (8, 8)), [parts], "a.png")
         >>> len(figure.axes)
@@ -96,7 +103,8 @@ def explanation_figure(image: Image.Image, classes: Sequence[ClassParts], title:
     columns = max(1, *(max(len(each.positive), len(each.negative)) for each in classes))
     wide = min(1.6, max(0.7, image.width / image.height))
     heights = [_HEIGHT + _NOTE * bool(each.missed) for each in classes]
-    figure = Figure(figsize=(6.4 + 1.75 * columns * wide**0.5, sum(heights) + 0.9), layout="constrained")
+    size = 6.4 + 1.75 * columns * wide**0.5, sum(heights) + 0.9 + 0.2 * bool(note)
+    figure = Figure(figsize=size, layout="constrained")
     ratios = {"width_ratios": [1.15 + 2.0 / wide**0.5, columns], "height_ratios": [*heights, 0.12]}
     grid = figure.add_gridspec(len(classes) + 1, 2, **ratios)
     scale = _scale([part for parts in classes for part in parts.shown])
@@ -113,8 +121,9 @@ def explanation_figure(image: Image.Image, classes: Sequence[ClassParts], title:
                 _overlay(figure.add_subplot(maps[row, column]), image, part, scale)
     heats = [part.heat for parts in classes for part in parts.shown]
     _colour_bar(figure.add_subplot(grid[-1, 1]), scale, heats[0].shape if heats else (1, 1))
-    if any(parts.sums_directions for parts in classes):
-        _note(figure.add_subplot(grid[-1, 0]), "[n]: number of directions that are summed")
+    if _legend(classes):
+        _note(figure.add_subplot(grid[-1, 0]), _legend(classes))
+    figure.supxlabel(fill(plain(note), int(17 * figure.get_figwidth())), fontsize=7, x=0.01, ha="left")
     figure.suptitle(plain(shorten(title, 100, placeholder="...")), fontsize=10)
     return figure
 
@@ -166,9 +175,18 @@ def _overlay(axis: Axes, image: Image.Image, part: Part, scale: float) -> None:
     grey = np.asarray(image.convert("L").resize((width, height)), dtype=float)[..., None] / 255
     heat = upsample(part.heat[None].float().cpu(), (height, width))[0].double().numpy()
     axis.imshow(_blend(0.55 + 0.45 * grey, heat / scale))
-    name = plain(shorten(part.name, 30, placeholder="..."))
-    axis.set_title(f"{name}\n{_signed(part.value)}{_count(part)}\n{plain(part.detail)}".rstrip(), fontsize=7)
+    name = plain(shorten(part.title, 30, placeholder="..."))
+    what = ", less than on average" if part.is_less else _count(part)  # the count is in the chart too
+    axis.set_title(f"{name}\n{_signed(part.value)}{what}\n{plain(part.detail)}".rstrip(), fontsize=7)
     axis.set_axis_off()
+
+
+def _legend(classes: Sequence[ClassParts]) -> str:
+    """What brackets and hatches mean, where there are any."""
+    summed = any(parts.sums_directions for parts in classes)
+    hatched = any(_hatched(part) for parts in classes for part in parts.shown)
+    lines = ["[n]: number of directions that are summed"] if summed else []
+    return "\n".join([*lines, *([_LESS] if hatched else [])])
 
 
 def _note(axis: Axes, text: str) -> None:
@@ -221,6 +239,8 @@ def _waterfall(axis: Axes, parts: ClassParts) -> None:
         colour = _NEUTRAL if step.name in ("constant", "residual") else sign
         pale = step.part is None and colour != _NEUTRAL
         _bar(axis, place, end - step.value, step.value, colour, span, pale=pale)
+        if step.part and _hatched(step.part):
+            axis.barh(place, -_hatched(step.part), left=end, height=0.7, **_HATCH)
         axis.plot([end, end], [place - 0.35, place + 1.35], color="0.55", linewidth=0.6)
     _bar(axis, len(steps), 0.0, parts.logit, "black", span)
     names = [plain(shorten(step.name, 34, placeholder="...")) for step in steps]
@@ -229,6 +249,8 @@ def _waterfall(axis: Axes, parts: ClassParts) -> None:
             f"{name} [{step.summed}]" if step.summed else name
             for name, step in zip(names, steps, strict=True)
         ]
+    less = [bool(step.part and step.part.is_less) for step in steps]
+    names = [f"{name}, less" if few else name for name, few in zip(names, less, strict=True)]
     axis.set_yticks(range(len(steps) + 1), [*names, "logit"], fontsize=7.5)
     axis.tick_params(axis="x", labelsize=7)
     axis.invert_yaxis()
@@ -245,7 +267,15 @@ def _coverage(parts: ClassParts) -> str:
     what = "concepts" if parts.sums_directions else "directions"
     share = f"{parts.covered:.0%} of all contributions, taken absolutely"
     missing = f",\nwhich together miss the logit by {parts.residual:+.2f}" if parts.missed else ""
-    return f"logit\nthe {len(parts.shown)} {what} named here: {share}{missing}"
+    number = sum(part.is_clear for part in parts.shown)
+    return f"logit\nthe {number} {what} named here: {share}{missing}"
+
+
+def _hatched(part: Part) -> float:
+    """The length, with its sign, of the end of a bar that comes from less than on average."""
+    if part.below * part.value <= 0:
+        return 0.0
+    return part.below if abs(part.below) < abs(part.value) else part.value
 
 
 def _bar(

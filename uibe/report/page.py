@@ -10,9 +10,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from uibe.functional.scores import INTERPRETABLE_IOU
 from uibe.report.charts import Chart, line_chart
 from uibe.report.sprites import sprite_size
-from uibe.report.titles import share_text
+from uibe.report.titles import FITS, WIDE, share_text
 
 __all__ = ["render_page"]
 
@@ -40,6 +41,9 @@ def render_page(document: Mapping[str, Any]) -> str:
             in_order=_in_order(document),
             score_charts=_score_charts(document),
             firing_charts=_firing_charts(document),
+            cut=INTERPRETABLE_IOU,
+            wide=WIDE,
+            fits=FITS,
             category_names=[each["name"] for each in document["categories"] if each["detectors"]],
         )
     )
@@ -79,17 +83,15 @@ def _in_order(document: Mapping[str, Any]) -> list[Any]:
 def _score_charts(document: Mapping[str, Any]) -> list[Chart]:
     """Two for each pair of bases that fire as often: bases that do not belong in no picture together."""
     found = {each["name"]: each for each in document["scores"]}
+    pairs = [[found[name] for name in (pair["set"], pair["beside"]) if name] for pair in document["pairs"]]
     return [
         line_chart(
-            f"{what.capitalize()} that reach an IoU: {found[pair['set']]['title']}",
+            f"{what.capitalize()} that reach an IoU: {', beside '.join(each['title'] for each in pair)}",
             "IoU",
             what,
-            [
-                (each["title"], each["curves"]["xi"], each["curves"][what])
-                for each in (found[name] for name in (pair["set"], pair["beside"]) if name)
-            ],
+            [(each["title"], each["curves"]["xi"], each["curves"][what]) for each in pair],
         )
-        for pair in document["pairs"]
+        for pair in pairs
         for what in ("detectors", "labels")
     ]
 

@@ -7,6 +7,7 @@ from uibe.metrics.protocol import AS_OFTEN
 
 __all__ = [
     "BASES",
+    "FITS",
     "OWN",
     "WIDE",
     "Title",
@@ -35,6 +36,9 @@ BASES: Mapping[str, str] = {
 
 WIDE = 5
 """Times the detectors' mean firing rate that is far above it."""
+
+FITS = 0.5
+"""IoU at which a detector may fire as much as it likes: on at most twice its concept's pixels."""
 
 
 class Title(NamedTuple):
@@ -118,7 +122,7 @@ def is_wide(firing_rate: float, mean_rate: float, iou: float) -> bool:
         >>> is_wide(0.16, mean_rate=0.064, iou=0.2), is_wide(0.7, mean_rate=0.3, iou=0.2)
         (False, True)
     """
-    return iou < 0.5 and firing_rate > min(WIDE * mean_rate, (1 + mean_rate) / 2)
+    return iou < FITS and firing_rate > min(WIDE * mean_rate, (1 + mean_rate) / 2)
 
 
 def falls_short(rate: float, share: float) -> bool:

@@ -2,7 +2,9 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   const form = byId("controls"), query = byId("query"), category = byId("category"), sort = byId("sort");
-  const list = byId("cards"), shown = byId("shown");
+  const only = byId("only"), list = byId("cards"), shown = byId("shown"), more = byId("more");
+  const step = 60; // cards at a time: a page of all is a hundred screens long
+  let limit = step;
   const cards = [...list.children].map((node) => ({ node, ...node.dataset, text: node.dataset.search.toLowerCase() }));
   const rising = (key) => (a, b) => a[key] - b[key] || a.number - b.number;
   const falling = (key) => (a, b) => b[key] - a[key] || a.number - b.number;
@@ -40,13 +42,18 @@
     const tests = query.value.toLowerCase().split(/\s+/).filter(Boolean).map(test);
     let count = 0;
     for (const card of cards) {
-      const wanted = (!category.value || card.category === category.value) && tests.every((each) => each(card));
+      const fits = (!category.value || card.category === category.value) && (!only.checked || card.clear === "1");
+      const wanted = fits && tests.every((each) => each(card));
       card.node.hidden = !wanted;
+      card.node.classList.toggle("later", wanted && count >= limit); // on paper they are there
       count += wanted;
     }
     const noun = cards.length === 1 ? "detector" : "detectors";
-    if (!count) shown.textContent = "No detector matches: change the search or the category, or press Reset.";
+    if (!count) shown.textContent = "No detector matches: change the search or the filters, or press Reset.";
     else shown.textContent = count === cards.length ? `${count} ${noun}` : `${count} of ${cards.length} ${noun}`;
+    if (count > limit) shown.textContent += `, the first ${limit} shown`;
+    more.hidden = count <= limit;
+    more.textContent = `Show ${Math.min(step, count - limit)} more`;
   }
 
   function order() {
@@ -60,8 +67,9 @@
   }
 
   function changed() {
-    filter();
+    limit = step;
     order();
+    filter();
     toList();
   }
 
@@ -69,7 +77,9 @@
   function follow() {
     if (!/^#detector-\d+$/.test(location.hash)) return;
     const target = byId(location.hash.slice(1));
-    if (target?.hidden) { query.value = ""; category.value = ""; }
+    if (target?.hidden) { query.value = ""; category.value = ""; only.checked = false; filter(); }
+    const before = cards.filter((card) => !card.node.hidden).findIndex((card) => card.node === target);
+    limit = Math.max(limit, step * Math.ceil((before + 1) / step));
     filter(); // also takes back what was said of a detector that is not here
     if (!target) {
       shown.textContent = `There is no detector ${location.hash.slice("#detector-".length)} on this page.`;
@@ -80,14 +90,30 @@
     target.focus({ preventScroll: true });
   }
 
+  function showMore() {
+    const next = list.querySelector(".later");
+    limit += step;
+    filter();
+    next.focus({ preventScroll: true });
+  }
+
+  // what a link leads to must not be under the bar, however many lines that has
+  function measure() {
+    document.documentElement.style.setProperty("--bar", `${form.offsetHeight}px`);
+  }
+
   form.hidden = false;
+  measure();
+  window.addEventListener("resize", measure);
+  more.addEventListener("click", showMore);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(changed));
   query.addEventListener("input", changed);
   category.addEventListener("change", changed);
+  only.addEventListener("change", changed);
   sort.addEventListener("change", changed);
   window.addEventListener("hashchange", follow);
-  filter(); // a browser keeps the fields' values when it reloads
   order();
+  filter(); // a browser keeps the fields' values when it reloads
   follow();
 })();
