@@ -173,7 +173,7 @@ def test_terminals_get_text(name: str) -> None:
     name = printable(name)
     values = {"S1": 1.0, "S2": 0.5, "interpretable": 3, "unique": 2}
     console.print(score_table({"learned": {**values, "categories": {name: values}}}))
-    strong = Part([0], name, name, 1.0, torch.zeros(1, 1))
+    strong = Part([0], name, name, 1.0, torch.zeros(1, 1), 1.0, 0.0)
     parts = ClassParts(0, name, 1.0, 0.0, [strong], [], (0.0, 0), (0.0, 0), (0.0, 0), 0.0, 0.0)
     console.print(explanation_table(name, parts))
     assert shown.getvalue().count(name) >= 3

@@ -4,7 +4,7 @@
   const form = byId("controls"), query = byId("query"), category = byId("category"), sort = byId("sort");
   const only = byId("only"), list = byId("cards"), shown = byId("shown"), more = byId("more");
   const step = 60; // cards at a time: a page of all is a hundred screens long
-  let limit = step;
+  let limit = step, held = null;
   const cards = [...list.children].map((node) => ({ node, ...node.dataset, text: node.dataset.search.toLowerCase() }));
   const rising = (key) => (a, b) => a[key] - b[key] || a.number - b.number;
   const falling = (key) => (a, b) => b[key] - a[key] || a.number - b.number;
@@ -67,6 +67,7 @@
   }
 
   function changed() {
+    letGo();
     limit = step;
     order();
     filter();
@@ -75,6 +76,7 @@
 
   // a link must lead to its detector, whatever is filtered out
   function follow() {
+    letGo();
     if (!/^#detector-\d+$/.test(location.hash)) return;
     const target = byId(location.hash.slice(1));
     if (target?.hidden) { query.value = ""; category.value = ""; only.checked = false; filter(); }
@@ -86,8 +88,21 @@
       toList();
       return;
     }
-    target.scrollIntoView({ block: "start" });
     target.focus({ preventScroll: true });
+    held = target;
+    hold(30);
+  }
+
+  // cards around it take their true heights as they come into view, and a reload would scroll to where it was
+  function hold(frames) {
+    history.scrollRestoration = "manual";
+    if (!held || !frames) return;
+    held.scrollIntoView({ block: "start" });
+    requestAnimationFrame(() => hold(frames - 1));
+  }
+
+  function letGo() {
+    held = null;
   }
 
   function showMore() {
@@ -113,6 +128,7 @@
   only.addEventListener("change", changed);
   sort.addEventListener("change", changed);
   window.addEventListener("hashchange", follow);
+  for (const move of ["wheel", "touchstart", "pointerdown", "keydown"]) window.addEventListener(move, letGo, { passive: true });
   order();
   filter(); // a browser keeps the fields' values when it reloads
   follow();
