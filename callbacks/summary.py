@@ -59,7 +59,8 @@ def _explaining(pl_module: LightningModule) -> str | None:
     """What to know before explaining at the layer; None where the head cannot run on features alone."""
     backbone = pl_module.backbone
     size = (1, backbone.num_features, *backbone.feature_size)
-    features = torch.rand(size, generator=torch.Generator().manual_seed(0)).to(pl_module.device)
+    drawn = torch.rand(size, generator=torch.Generator().manual_seed(0))
+    features = drawn.to(pl_module.device, pl_module.dtype)
     try:
         exact = is_affine(backbone.head, features)  # type: ignore[arg-type] # the module's own network
     except ConfigError:
