@@ -18,7 +18,6 @@ from commands.processes import alone
 from commands.splitting import concept_sums, parts_by_concept, parts_by_direction
 from datamodules import FeatureDataModule
 from lightning_modules.checkpoint import hyper_parameters, read_checkpoint
-from uibe.data.facts import data_facts
 from uibe.data.images import read_images
 from uibe.errors import ConfigError, DataError, MismatchError
 from uibe.functional.detectors import Detectors
@@ -276,8 +275,7 @@ def _notes(datamodule: FeatureDataModule | None) -> tuple[str, str]:
     if datamodule is None:
         return "", ""
     store = datamodule.features
-    where = data_facts(store.images, {})["data"]
-    return names_note(where, store.concepts.categories), drawn_note(store.grouping, str)
+    return names_note(store.facts()["data"], store.concepts.categories), drawn_note(store.grouping, str)
 
 
 def _about(

@@ -142,5 +142,5 @@ def _mean(labelled: Labelled, numbers: list[int], contributions: torch.Tensor) -
     weights = contributions[numbers].abs().double().cpu()
     weights = weights if bool(weights.any()) else torch.ones_like(weights)
     samples = labelled.replicates[:, numbers].double().cpu() @ (weights / weights.sum())
-    mean, low, high, _ = interval(samples)
-    return f"mean IoU {iou_text(mean)} [{max(low, 0.0):.3f}, {min(high, 1.0):.3f}]"
+    mean, low, high, _ = interval(samples, bounds=(0.0, 1.0))
+    return f"mean IoU {iou_text(mean)} [{low:.3f}, {high:.3f}]"

@@ -81,7 +81,7 @@ def test_counts_stay_within_what_there_is() -> None:
     assert found["S1"] == (311.0, 323.0, 323.0, 323.0)
     assert found["interpretable"] == (311.0, 320.0, 320.0, 320.0)
     assert found["unique"] == (1.0, 0.0, 0.0, 0.0)
-    gaps = score_intervals(samples, Counts(315, 34), (-2, -2))
+    gaps = score_intervals(samples, Counts(315, 34), Counts(-2, -2))
     assert gaps["interpretable"] == (311.0, 315.0, 315.0, 315.0)
     assert gaps["unique"] == (1.0, -2.0, -2.0, -2.0)
 

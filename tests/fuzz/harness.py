@@ -5,7 +5,6 @@ import json
 import os
 import resource
 import shutil
-import signal
 import sys
 import traceback
 import warnings
@@ -13,11 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import Literal, NamedTuple
 
 import torch
 
 from tests.data.groups import FORK
+from tests.hostile.faults import limited_time
 from uibe.errors import ConfigError, DataError, MismatchError
 
 __all__ = ["Kind", "Mutation", "Record", "Wrong", "fuzz", "judged", "mutate"]
@@ -95,7 +95,7 @@ def judged(kind: Kind, folder: Path, draw: Random) -> tuple[list[str], str, str]
     names = [mutation.name for mutation in applied]
     verdicts = {mutation.verdict for mutation in applied}
     try:
-        with _limited_time(), _quiet():
+        with limited_time(SECONDS, Hang), _quiet():
             kind.judge(folder, draw)
     except (ConfigError, DataError, MismatchError) as error:
         return names, *_of_refusal(str(error), verdicts, blamed)
@@ -163,20 +163,6 @@ def _child(kind: Kind, scratch: Path, seed: str, numbers: Sequence[int], log: Pa
             lines.write(json.dumps(record._asdict()) + "\n")
             lines.flush()
             shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _limited_time() -> Iterator[None]:
-    def ring(*_: Any) -> NoReturn:  # noqa: ANN401 - a signal handler's
-        raise Hang(f"more than {SECONDS} s")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager

@@ -28,11 +28,11 @@ class _Sets(ctypes.Structure):
 
 
 @contextlib.contextmanager
-def limited_time(seconds: float) -> Iterator[None]:
+def limited_time(seconds: float, error: type[BaseException] = KeyboardInterrupt) -> Iterator[None]:
     """What takes longer is interrupted: a hang fails the test instead of stopping all."""
 
     def ring(*_: object) -> NoReturn:
-        raise KeyboardInterrupt(f"more than {seconds} s")
+        raise error(f"more than {seconds} s")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -50,12 +50,7 @@ def test_killed_worker_is_one_line(
     runs = tmp_path / "runs"
     given = [*synthetic(bench.root, bench.cache), *quick(runs), "--data.num_workers", "1"]
     outcome = run_train(*given)
-    assert outcome.code == 1
-    line = outcome.err.splitlines()[-1]
-    assert "Traceback" not in outcome.err
-    assert line.startswith("error: DataLoader worker")
-    assert "data.num_workers" in line
-    assert not list(runs.rglob("*.partial"))
+    dead_worker_is_told(outcome, runs)
 
 
 PHASES: dict[str, Callable[[Any, Any], bool]] = {
@@ -107,6 +102,11 @@ def test_killed_worker_of_an_evaluation_is_one_line(
 def killed_worker_is_told(outcome: Outcome, folder: Path) -> None:
     """One line, and it was the kill that ended the command."""
     assert (folder / "killed").exists()
+    dead_worker_is_told(outcome, folder)
+
+
+def dead_worker_is_told(outcome: Outcome, folder: Path) -> None:
+    """In one line; nothing partial is left."""
     assert outcome.code == 1
     line = outcome.err.splitlines()[-1]
     assert "Traceback" not in outcome.err

@@ -152,7 +152,7 @@ class FeatureStore:
         where = f"split {split!r} of {index.source.place('index.csv')}"
         return image_groups([index.rows[row].image for row in rows], self.group_by, where)
 
-    @property
+    @cached_property
     def grouping(self) -> Grouping | None:
         """How validation images are drawn, None for each by itself."""
         return None if self.group_by is None else Grouping.of(self.group_by, self.groups("val"))

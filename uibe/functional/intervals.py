@@ -17,6 +17,7 @@ __all__ = [
     "Counts",
     "Interval",
     "ScoreSamples",
+    "difference_intervals",
     "interval",
     "most_counts",
     "poisson_weights",
@@ -68,6 +69,9 @@ class Counts(NamedTuple):
 
     interpretable: float
     unique: float
+
+
+_ZERO = Counts(0, 0)
 
 
 def poisson_weights(num_images: int, replicates: int, seed: int) -> Tensor:
@@ -178,14 +182,14 @@ def most_counts(num_detectors: int, num_concepts: int) -> Counts:
 
 
 def score_intervals(
-    samples: ScoreSamples, most: Counts, least: tuple[float, float] = (0, 0), level: float = 0.95
+    samples: ScoreSamples, most: Counts, least: Counts = _ZERO, level: float = 0.95
 ) -> dict[str, Interval]:
     """Intervals of all scores, by name; counts stay within their bounds.
 
     Args:
-        samples: scores of every replicate, or paired differences of two sets of detectors.
+        samples: scores of every replicate.
         most: upper bounds of the counts.
-        least: lower bounds; of a difference the other set's `most`, negated.
+        least: lower bounds.
         level: share of replicates inside, in (0, 1).
 
     Example:
@@ -199,3 +203,24 @@ def score_intervals(
         name: interval(values, level, bounds.get(name, (-math.inf, math.inf)))
         for name, values in samples._asdict().items()
     }
+
+
+def difference_intervals(
+    one: ScoreSamples, other: ScoreSamples, most: tuple[Counts, Counts], level: float = 0.95
+) -> dict[str, Interval]:
+    """Intervals of the paired differences of two sets of detectors, `one - other`, by score.
+
+    Args:
+        one: scores of every replicate.
+        other: of another set, in the same replicates.
+        most: upper bounds of the counts of each; a difference has the other's, negated, as its lower ones.
+        level: share of replicates inside, in (0, 1).
+
+    Example:
+        >>> one, other = (ScoreSamples(*[torch.tensor(each)] * 4) for each in ([3.0, 2.0], [1.0, 3.0]))
+        >>> found = difference_intervals(one, other, (most_counts(3, 5), most_counts(4, 5)))
+        >>> found["S1"].corrected, found["interpretable"].corrected
+        (5.0, 3.0)
+    """
+    gaps = ScoreSamples(*(left - right for left, right in zip(one, other, strict=True)))
+    return score_intervals(gaps, most[0], Counts(-most[1].interpretable, -most[1].unique), level)

@@ -11,9 +11,8 @@ from uibe.functional.intervals import (
     Counts,
     Interval,
     ScoreSamples,
+    difference_intervals,
     interval,
-    most_counts,
-    score_intervals,
     score_samples,
 )
 from uibe.functional.scores import INTERPRETABLE_IOU
@@ -75,7 +74,7 @@ class Scored(NamedTuple):
     @property
     def most(self) -> Counts:
         """The most that its counts can be."""
-        return most_counts(len(self.dissection.labels), len(self.dissection.categories))
+        return self.dissection.most
 
     @property
     def firing_rate(self) -> float:
@@ -216,13 +215,7 @@ def differences(
         most: that the counts of each can be.
         level: share of the replicates inside the interval.
     """
-    least = -most[1].interpretable, -most[1].unique
-    gaps = {
-        name: ScoreSamples(*(left - right for left, right in zip(one[name], other[name], strict=True)))
-        for name in one
-        if name in other
-    }
-    return {name: score_intervals(each, most[0], least, level) for name, each in gaps.items()}
+    return {name: difference_intervals(one[name], other[name], most, level) for name in one if name in other}
 
 
 def gain_by_cause(

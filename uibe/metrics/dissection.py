@@ -8,6 +8,7 @@ from torch import Tensor
 
 from uibe.functional.detectors import Detectors, projection_maps
 from uibe.functional.groups import group_weights
+from uibe.functional.intervals import Counts, most_counts
 from uibe.functional.processes import global_sum, world_size
 from uibe.functional.quantiles import column_quantiles
 from uibe.functional.scores import DissectionScores, assign_labels, category_scores, dissection_scores
@@ -49,6 +50,11 @@ class Dissection(NamedTuple):
     firing_rate: Tensor
     categories: Tensor
     category_names: tuple[str, ...]
+
+    @property
+    def most(self) -> Counts:
+        """The most that the counts among its scores can be."""
+        return most_counts(len(self.labels), len(self.categories))
 
     def scores(self) -> DissectionScores:
         """S1, S2, interpretable and unique detectors over all categories."""

@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from uibe.functional.intervals import (
-    Counts,
-    ScoreSamples,
+    Interval,
+    difference_intervals,
     interval,
     most_counts,
     score_intervals,
@@ -60,7 +60,7 @@ def scores_document(
             "meaning": titles[name].meaning,
             "detectors": len(result.labels),
             "firing_rate": float(result.firing_rate.mean()),
-            "scores": _intervals(score_samples(replicates[name], result.labels), _most(result)),
+            "scores": _plain(score_intervals(score_samples(replicates[name], result.labels), result.most)),
             "curves": curves(result),
         }
         for name, result in results.items()
@@ -85,7 +85,9 @@ def pairs_document(
         {
             "set": name,
             "beside": other,
-            "differences": _gaps(samples[name], samples[other], _most(results[name]), _most(results[other]))
+            "differences": _plain(
+                difference_intervals(samples[name], samples[other], (results[name].most, results[other].most))
+            )
             if other
             else {},
         }
@@ -105,9 +107,11 @@ def category_scores_document(result: Dissection, replicates: Tensor) -> list[dic
         {
             "name": name,
             "detectors": int((owner == k).sum()),
-            "scores": _intervals(
-                score_samples(replicates[:, owner == k], result.labels[owner == k]),
-                most_counts(int((owner == k).sum()), int((result.categories == k).sum())),
+            "scores": _plain(
+                score_intervals(
+                    score_samples(replicates[:, owner == k], result.labels[owner == k]),
+                    most_counts(int((owner == k).sum()), int((result.categories == k).sum())),
+                )
             ),
         }
         for k, name in enumerate(result.category_names)
@@ -237,18 +241,5 @@ def _averaged(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"name": name, "share": shares, **means}
 
 
-def _most(result: Dissection) -> Counts:
-    return most_counts(len(result.labels), len(result.categories))
-
-
-def _gaps(
-    one: ScoreSamples, other: ScoreSamples, most: Counts, other_most: Counts
-) -> dict[str, dict[str, float]]:
-    gaps = ScoreSamples(*(left - right for left, right in zip(one, other, strict=True)))
-    return _intervals(gaps, most, (-other_most.interpretable, -other_most.unique))
-
-
-def _intervals(
-    samples: ScoreSamples, most: Counts, least: tuple[float, float] = (0, 0)
-) -> dict[str, dict[str, float]]:
-    return {name: found._asdict() for name, found in score_intervals(samples, most, least).items()}
+def _plain(found: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
+    return {name: each._asdict() for name, each in found.items()}
