@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from uibe.functional.intervals import (
     Counts,
     ScoreSamples,
+    difference_intervals,
     interval,
     most_counts,
     poisson_weights,
@@ -84,6 +85,16 @@ def test_counts_stay_within_what_there_is() -> None:
     gaps = score_intervals(samples, Counts(315, 34), Counts(-2, -2))
     assert gaps["interpretable"] == (311.0, 315.0, 315.0, 315.0)
     assert gaps["unique"] == (1.0, -2.0, -2.0, -2.0)
+
+
+def test_differences_are_paired_and_their_counts_bounded_on_both_sides() -> None:
+    one = ScoreSamples(*torch.tensor([[5.0, 4.0, 6.0, 8.0], [5.0] * 4, [0.0, 9, 9, 9], [0.0, 9, 9, 9]]))
+    other = ScoreSamples(*torch.tensor([[1.0, 1.0, 2.0, 5.0], [4.0] * 4, [1.0, 0, 0, 0], [1.0, 0, 0, 0]]))
+    found = difference_intervals(one, other, (Counts(10, 7), Counts(6, 3)), level=0.5)
+    assert found["S1"] == interval(torch.tensor([4.0, 3.0, 4.0, 3.0]), 0.5)
+    assert found["S2"] == (1.0, 1.0, 1.0, 1.0)
+    assert found["interpretable"] == (-1.0, -6.0, -6.0, -6.0)  # 2 * -1 - 9 lies below
+    assert found["unique"] == (-1.0, -3.0, -3.0, -3.0)
 
 
 @given(

@@ -23,6 +23,13 @@ def test_levels_equal_the_definition() -> None:
         assert found[n, i].item() == pytest.approx(sum(terms) / 12)
 
 
+def test_levels_have_the_type_of_the_basis() -> None:
+    features = torch.ones(1, 2, 1, 1)
+    for dtype in (torch.float32, torch.float64):
+        basis = Coordinates(*(each.to(dtype) for each in (torch.eye(2), torch.eye(2), torch.zeros(2))))
+        assert levels(features, basis).dtype == dtype
+
+
 def test_a_planted_missing_concept_adds_from_below() -> None:
     # the class loses from channel 0 and gains from channel 1; both are 1 on average. The picture has none of
     # channel 0 (which helps), more of channel 1 (which helps), and less of channel 2 (which the class wants)
