@@ -53,9 +53,9 @@ def test_effective_number_of_groups(sizes: list[int], expected: float) -> None:
 
 
 def test_summary_counts_groups_and_single_images() -> None:
-    found = Grouping.of("x", torch.tensor([0, 1, 1, 2, 3, 3, 3, 4, 4]))
-    assert (found.groups, found.single) == (5, 2)
-    assert found.effective == pytest.approx(81 / (1 + 4 + 1 + 9 + 4))
+    found = Grouping.of("x", torch.tensor([0, 1, 1, 2, 3, 3, 3, 4, 4, 5, 5]))
+    assert (found.groups, found.single) == (6, 2)
+    assert found.effective == pytest.approx(121 / (1 + 4 + 1 + 9 + 4 + 4))
 
 
 FILMS, FRAMES = 60, 12

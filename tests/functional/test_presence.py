@@ -28,6 +28,9 @@ def test_levels_have_the_type_of_the_basis() -> None:
     for dtype in (torch.float32, torch.float64):
         basis = Coordinates(*(each.to(dtype) for each in (torch.eye(2), torch.eye(2), torch.zeros(2))))
         assert levels(features, basis).dtype == dtype
+    small = torch.tensor([1.0, 2**-40]).view(1, 1, 1, 2)
+    exact = Coordinates(*(torch.full(size, 1.0, dtype=torch.float64) for size in ((1, 1), (1, 1), (1,))))
+    assert levels(small, exact).item() == -0.5 + 2**-41  # pooled in the basis's type, not in float32
 
 
 def test_a_planted_missing_concept_adds_from_below() -> None:
